@@ -1,0 +1,137 @@
+"""Node → join port, join address claim and annotations, node port group, routing policies (spec D.4, B.4, D.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ovnbridge.compile.lease import address_columns, lease_of
+from ovnbridge.compile.options import options
+from ovnbridge.compile.subnet import subnet_view
+from ovnbridge.engine.engine import Reader, Unit
+from ovnbridge.engine.items import Annotations, Claim, Item, Row
+from ovnbridge.ipam import AddressRequest
+from ovnbridge.model import address
+from ovnbridge.model.kube import Node
+from ovnbridge.model.names import annotation, node_group, node_port_name
+from ovnbridge.model.ovn import VENDOR, Ref
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """A node as other units see it; `internal` and `join` are `v4,v6`."""
+
+    name: str
+    internal: str
+    join: str
+
+
+def node_names(reader: Reader) -> tuple[str, ...]:
+    """All node names, sorted (memoised question)."""
+    return tuple(reader.keys("Node"))
+
+
+def node_view(reader: Reader, name: str) -> NodeView | None:
+    """A node, None when absent (memoised question)."""
+    node = reader.get("Node", name)
+    if not isinstance(node, Node):
+        return None
+    lease = lease_of(reader, node_port_name(name))
+    join = address.join(lease.spec.v4_ip_address, lease.spec.v6_ip_address) if lease is not None else ""
+    return NodeView(name, _internal(node), join)
+
+
+def _internal(node: Node) -> str:
+    found = {4: "", 6: ""}
+    for entry in node.status.addresses or ():
+        version = address.family(entry.address)
+        if entry.type == "InternalIP" and version is not None and not found[version]:
+            found[version] = entry.address
+    return address.join(found[4], found[6])
+
+
+def node_addresses(reader: Reader) -> frozenset[str]:
+    """All nodes' internal addresses: never given to pods of the default VPC by chance (memoised question)."""
+    found: set[str] = set()
+    for name in reader.query(node_names):
+        view = reader.query(node_view, name)
+        if view is not None:
+            found.update(part for part in view.internal.split(",") if part)
+    return frozenset(found)
+
+
+def _node(reader: Reader, name: str) -> Iterator[Item]:
+    node = reader.get("Node", name)
+    if not isinstance(node, Node):
+        return
+    opts = options(reader)
+    join = reader.query(subnet_view, opts.node_switch)
+    group, port = node_group(name), node_port_name(name)
+    ids = {"vendor": VENDOR, "node": name, "np": f"node/{name}"}
+    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=("ports",))
+    if join is None:
+        return
+    allocated = node.metadata.annotation(annotation("allocated")) == "true"
+    held = node.metadata.annotation(annotation("ip_address")) if allocated else ""
+    mac = node.metadata.annotation(annotation("mac_address")) if allocated else ""
+    request = AddressRequest(
+        subnets=(opts.node_switch,),
+        addresses=(held,) if held and address.contains(join.cidr_block, held) else (),
+        mac=mac if address.valid_mac(mac) else "",
+        pod=port,
+        node=name,
+    )
+    yield Claim(port, request)
+    lease = lease_of(reader, port)
+    if lease is None:
+        return
+    join_ip = address.join(lease.spec.v4_ip_address, lease.spec.v6_ip_address)
+    yield Row(
+        "Logical_Switch_Port",
+        port,
+        {
+            "name": port,
+            "addresses": address_columns(lease),
+            "external_ids": {"vendor": VENDOR, "ls": opts.node_switch},
+        },
+        parent=Ref("Logical_Switch", opts.node_switch),
+    )
+    yield Annotations(
+        "Node",
+        name,
+        {
+            annotation("allocated"): "true",
+            annotation("ip_address"): join_ip,
+            annotation("mac_address"): lease.spec.mac_address,
+            annotation("cidr"): join.cidr_block,
+            annotation("gateway"): join.gateway,
+            annotation("logical_switch"): opts.node_switch,
+            annotation("port_name"): port,
+        },
+    )
+    yield from _policies(name, _internal(node), join_ip, opts.cluster_router)
+
+
+def _policies(name: str, internal: str, join: str, router: str) -> Iterator[Item]:
+    """Traffic to a node's own address leaves through that node (priority 30000)."""
+    hops = dict(zip((4, 6), address.split(join)))
+    for part in internal.split(","):
+        version = address.family(part)
+        if version is None or not hops[version]:
+            continue
+        match = f"ip{version}.dst == {part}"
+        yield Row(
+            "Logical_Router_Policy",
+            (router, 30000, match),
+            {
+                "priority": 30000,
+                "match": match,
+                "action": "reroute",
+                "nexthops": frozenset({hops[version]}),
+                "external_ids": {"vendor": VENDOR, "node": name, "address-family": str(version)},
+            },
+            parent=Ref("Logical_Router", router),
+        )
+
+
+UNITS = (Unit("node", "Node", _node),)

@@ -1,0 +1,77 @@
+"""Settings that decide what is compiled, and the facts about the server's schema; both are World values.
+
+`roles/controller.py` puts `Options` into the World once, under table `Options`, key "". The OVSDB edge puts one boolean
+per `TABLE.column` into table `Schema` (feature gating on the schema, DESIGN section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from ovnbridge.engine.engine import Reader
+
+PROTOCOLS: Final = ("tcp", "udp", "sctp")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Controller flags that compile units depend on (spec E.7; same names and defaults)."""
+
+    cluster_router: str = "ovn-cluster"
+    default_ls: str = "ovn-default"
+    default_cidr: str = "10.16.0.0/16"
+    default_gateway: str = ""
+    default_gateway_check: bool = True
+    default_exclude_ips: tuple[str, ...] = ()
+    node_switch: str = "join"
+    node_switch_cidr: str = "100.64.0.0/16"
+    node_switch_gateway: str = ""
+    network_type: str = "geneve"
+    pod_nic_type: str = "veth-pair"
+    enable_lb: bool = True
+    ls_dnat_mod_dl_dst: bool = True
+    ls_ct_skip_dst_lport_ips: bool = True
+    skip_conntrack_dst_cidrs: str = ""
+    node_local_dns_ip: str = ""
+    prefer_local_backend: bool = False
+    load_balancers: Mapping[str, str] = {}
+    """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
+
+    def load_balancer(self, vpc: str, protocol: str, session: bool) -> str:
+        """Name of a VPC's load balancer (spec D.9)."""
+        if vpc == self.cluster_router:
+            kind = f"{protocol}-session" if session else protocol
+            return self.load_balancers.get(kind, f"cluster-{kind}-loadbalancer")
+        return f"vpc-{vpc}-{protocol}-{'sess-load' if session else 'load'}"
+
+    def load_balancer_names(self, vpc: str) -> list[str]:
+        """All six load balancers of a VPC."""
+        return [self.load_balancer(vpc, p, session) for p in PROTOCOLS for session in (False, True)]
+
+
+class _Row(Protocol):
+    @property
+    def columns(self) -> Mapping[str, object]: ...
+
+
+def options(reader: Reader) -> Options:
+    """The controller's options."""
+    return cast(Options, reader.get("Options", "")) or Options()
+
+
+def has_column(reader: Reader, table: str, column: str) -> bool:
+    """Whether the NB server's schema has a column."""
+    return bool(reader.get("Schema", f"{table}.{column}"))
+
+
+def external_id(row: _Row, name: str) -> str:
+    """One external id of an actual row, "" when absent."""
+    ids = row.columns.get("external_ids")
+    return str(ids.get(name, "")) if isinstance(ids, Mapping) else ""
+
+
+def ours(row: _Row) -> bool:
+    """Whether a row carries the vendor mark."""
+    return external_id(row, "vendor") == "kube-ovn"

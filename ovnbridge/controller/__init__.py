@@ -1,0 +1,9 @@
+"""The controller's state: World, engine, reactor and NB replica put together, for the live role and for dry runs.
+
+`state` is shared by `roles/controller.py`, which feeds it from watches and lets it write, and by `operations/`, which
+feeds it once and prints what it would write.
+"""
+
+from ovnbridge.controller.state import KINDS, NB_COLUMNS, ControllerState
+
+__all__ = ["KINDS", "NB_COLUMNS", "ControllerState"]

@@ -1,0 +1,256 @@
+"""The desired store: every unit's items, and the merged view that the outside is compared with.
+
+Fed by `Engine` (one `set` per evaluated unit), read by `engine/diff.py`, `kube/` and the claim allocator; drained by
+`take_touched`. Knows for each item the unit that yielded it (`explain`). Two units that want the same row is a bug in
+`compile/` or a clash of user objects: the smaller unit key wins, the clash is kept for `doctor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from ovnbridge.engine.items import Claim, Event, Hold, Item, Member, ObjectItem, Pool, Row
+from ovnbridge.model.ovn import Atom, Key
+
+RowKey: TypeAlias = tuple[str, Key]
+ObjectKey: TypeAlias = tuple[str, str]
+
+
+class UnitKey(NamedTuple):
+    """A unit and the key it was run for."""
+
+    unit: str
+    key: str
+
+
+class Touched(msgspec.Struct):
+    """What changed in the desired state since the last look.
+
+    `rows` maps a row to None (the row itself or everything may differ) or to the set of (column, value) members that
+    came or went.
+    """
+
+    rows: dict[RowKey, set[tuple[str, Atom]] | None] = {}
+    objects: dict[ObjectKey, None] = {}
+    claims: dict[str, None] = {}
+    pools: dict[str, None] = {}
+    released: set[str] = set()
+    """Subnets that are held no longer: rows that nobody desires may be deleted now."""
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.objects or self.claims or self.pools or self.released)
+
+
+class DesiredStore:
+    """Items by unit, and merged by what they are about."""
+
+    def __init__(self) -> None:
+        self._items: dict[UnitKey, tuple[Item, ...]] = {}
+        self._rows: dict[RowKey, dict[UnitKey, Row]] = {}
+        self._members: dict[RowKey, dict[str, dict[Atom, dict[UnitKey, str | None]]]] = {}
+        self._objects: dict[ObjectKey, dict[UnitKey, tuple[ObjectItem, ...]]] = {}
+        self._claims: dict[str, dict[UnitKey, Claim]] = {}
+        self._pools: dict[str, Pool] = {}
+        self._holds: dict[str, dict[UnitKey, None]] = {}
+        self._touched = Touched(rows={}, objects={}, claims={}, pools={}, released=set())
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def set(self, unit: UnitKey, items: tuple[Item, ...]) -> None:
+        """Replace the items of one unit."""
+        old = self._items.get(unit, ())
+        if old == items:
+            return
+        if items:
+            self._items[unit] = items
+        else:
+            self._items.pop(unit, None)
+        before, after = _by_identity(old), _by_identity(items)
+        objects: dict[ObjectKey, None] = {}
+        for identity, item in before.items():
+            if after.get(identity) != item:
+                self._remove(unit, item, objects, replaced=identity in after)
+        for identity, item in after.items():
+            if before.get(identity) != item:
+                self._add(unit, item, objects)
+        for key in objects:
+            mine = tuple(
+                i for i in items if not isinstance(i, Row | Member | Claim | Hold | Pool) and (i.kind, i.key) == key
+            )
+            self._objects.setdefault(key, {})[unit] = mine
+            if not mine:
+                del self._objects[key][unit]
+                if not self._objects[key]:
+                    del self._objects[key]
+            self._touched.objects[key] = None
+
+    def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None]) -> None:
+        if isinstance(item, Row):
+            self._rows.setdefault((item.table, item.key), {})[unit] = item
+            self._touched.rows[(item.table, item.key)] = None
+        elif isinstance(item, Member):
+            columns = self._members.setdefault((item.table, item.key), {})
+            columns.setdefault(item.column, {}).setdefault(item.value, {})[unit] = item.entry
+            self._touch_member(item)
+        elif isinstance(item, Claim):
+            self._claims.setdefault(item.owner, {})[unit] = item
+            self._touched.claims[item.owner] = None
+        elif isinstance(item, Hold):
+            self._holds.setdefault(item.subnet, {})[unit] = None
+        elif isinstance(item, Pool):
+            self._pools[item.name] = item
+            self._touched.pools[item.name] = None
+        else:
+            objects[(item.kind, item.key)] = None
+
+    def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None], *, replaced: bool) -> None:
+        if isinstance(item, Row):
+            if not replaced:
+                _discard(self._rows, (item.table, item.key), unit)
+            self._touched.rows[(item.table, item.key)] = None
+        elif isinstance(item, Member):
+            columns = self._members[(item.table, item.key)]
+            _discard(columns[item.column], item.value, unit)
+            if not columns[item.column]:
+                del columns[item.column]
+                if not columns:
+                    del self._members[(item.table, item.key)]
+            self._touch_member(item)
+        elif isinstance(item, Claim):
+            if not replaced:
+                _discard(self._claims, item.owner, unit)
+            self._touched.claims[item.owner] = None
+        elif isinstance(item, Pool):
+            self._pools.pop(item.name, None)
+            self._touched.pools[item.name] = None
+        elif isinstance(item, Hold):
+            _discard(self._holds, item.subnet, unit)
+            self._touched.released.add(item.subnet)
+        else:
+            objects[(item.kind, item.key)] = None
+
+    def _touch_member(self, item: Member) -> None:
+        key = (item.table, item.key)
+        if key not in self._touched.rows:
+            self._touched.rows[key] = {(item.column, item.value)}
+            return
+        partial = self._touched.rows[key]
+        if partial is not None:
+            partial.add((item.column, item.value))
+
+    def take_touched(self) -> Touched:
+        """What changed since the last call."""
+        touched, self._touched = self._touched, Touched(rows={}, objects={}, claims={}, pools={}, released=set())
+        return touched
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def row(self, table: str, key: Key) -> Row | None:
+        """The desired row; with several units the smallest unit's."""
+        owners = self._rows.get((table, key))
+        return owners[min(owners)] if owners else None
+
+    def members(self, table: str, key: Key) -> Mapping[str, Mapping[Atom, Mapping[UnitKey, str | None]]]:
+        """Column → value → {unit: map entry} of a row's member columns."""
+        return self._members.get((table, key), {})
+
+    def member(self, table: str, key: Key, column: str, value: Atom) -> Mapping[UnitKey, str | None] | None:
+        """The units that want one member, or None when nobody does."""
+        return self._members.get((table, key), {}).get(column, {}).get(value)
+
+    def items(self, kind: str, key: str) -> Sequence[ObjectItem]:
+        """All items about one Kubernetes object, by unit."""
+        owners = self._objects.get((kind, key))
+        return [item for unit in sorted(owners) for item in owners[unit]] if owners else ()
+
+    def claim(self, owner: str) -> Claim | None:
+        """The claim with this owner, or None."""
+        owners = self._claims.get(owner)
+        return owners[min(owners)] if owners else None
+
+    def claims(self) -> Iterator[str]:
+        """Owners of all claims."""
+        return iter(self._claims)
+
+    def row_keys(self) -> Iterator[RowKey]:
+        """Keys of all desired rows."""
+        return iter(self._rows)
+
+    def member_keys(self) -> Iterator[RowKey]:
+        """Keys of all rows that members are wanted for."""
+        return iter(self._members)
+
+    def object_keys(self) -> Iterator[ObjectKey]:
+        """Keys of all objects that items are about."""
+        return iter(self._objects)
+
+    def units_of_row(self, table: str, key: Key) -> list[UnitKey]:
+        """Units that want a row or a member of it (for `explain` and error reports)."""
+        units = set(self._rows.get((table, key), ()))
+        for values in self._members.get((table, key), {}).values():
+            for owners in values.values():
+                units.update(owners)
+        return sorted(units)
+
+    def row_owner(self, table: str, key: Key) -> UnitKey | None:
+        """The unit whose row this is, or None."""
+        owners = self._rows.get((table, key))
+        return min(owners) if owners else None
+
+    def rows_of(self, unit: UnitKey) -> list[RowKey]:
+        """Rows that one unit yields or adds members to."""
+        return list(dict.fromkeys((i.table, i.key) for i in self._items.get(unit, ()) if isinstance(i, Row | Member)))
+
+    def units_of_object(self, kind: str, key: str) -> list[UnitKey]:
+        """Units that have items about an object."""
+        return sorted(self._objects.get((kind, key), ()))
+
+    def pool(self, name: str) -> Pool | None:
+        """A subnet's address range, or None."""
+        return self._pools.get(name)
+
+    def held(self, subnet: str) -> bool:
+        """Whether rows of a subnet must stay as they are (`Hold`)."""
+        return subnet in self._holds
+
+    def clashes(self) -> list[tuple[RowKey, list[UnitKey]]]:
+        """Rows that more than one unit wants."""
+        return [(key, sorted(owners)) for key, owners in self._rows.items() if len(owners) > 1]
+
+    def snapshot_of(self, unit: UnitKey) -> tuple[Item, ...]:
+        """Items of one unit."""
+        return self._items.get(unit, ())
+
+    def snapshot(self) -> dict[UnitKey, tuple[Item, ...]]:
+        """All items by unit (shared tuples), for comparison with another store."""
+        return dict(self._items)
+
+
+def _identity(item: Item) -> tuple[Any, ...]:
+    if isinstance(item, Row):
+        return ("row", item.table, item.key)
+    if isinstance(item, Member):
+        return ("member", item.table, item.key, item.column, item.value)
+    if isinstance(item, Claim):
+        return ("claim", item.owner)
+    if isinstance(item, Hold):
+        return ("hold", item.subnet)
+    if isinstance(item, Pool):
+        return ("pool", item.name)
+    if isinstance(item, Event):
+        return ("Event", item.kind, item.key, item.type, item.reason, item.message)
+    return (type(item).__name__, item.kind, item.key, getattr(item, "name", ""))
+
+
+def _by_identity(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
+    return {_identity(item): item for item in items}
+
+
+def _discard(table: dict[Any, dict[UnitKey, Any]], key: Any, unit: UnitKey) -> None:
+    owners = table[key]
+    owners.pop(unit, None)
+    if not owners:
+        del table[key]

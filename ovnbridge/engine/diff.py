@@ -1,0 +1,268 @@
+"""Diff of one natural key: what must be written so that the database holds what is desired.
+
+Fed by the committer (`ovsdb/committer.py`) with desired state and the replica, both behind small protocols; returns
+`Change`s, which are values: they can be printed (`plan`), tested, applied to an in-memory database or turned into OVSDB
+operations. One call never looks at more than one row, so the cost of a change does not depend on the database's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from ovnbridge.engine.desired import DesiredStore
+from ovnbridge.engine.items import Row
+from ovnbridge.model.ovn import Atom, Columns, Key, Ref, TableFacts, Value
+
+
+class ActualRow(msgspec.Struct, frozen=True, gc=False):
+    """A row as the replica holds it; references are UUID strings, sets are sets, maps are dicts."""
+
+    uuid: str
+    columns: Mapping[str, Any]
+    parent: tuple[str, str] | None = None
+    """(parent table, parent uuid), when it is known."""
+
+
+class Actual(Protocol):
+    """A database as seen by the diff."""
+
+    def find(self, table: str, key: Key) -> ActualRow | None:
+        """The row with this natural key, or None; with duplicates the first, the others are in `extra`."""
+
+    def extra(self, table: str, key: Key) -> Iterable[ActualRow]:
+        """Further rows that share the natural key."""
+
+    def uuid_of(self, ref: Ref) -> str:
+        """UUID of the referenced row: the existing row's, else the derived one that its insert will use."""
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether the server's schema knows the column (feature gating, DESIGN section 3)."""
+
+
+class Insert(msgspec.Struct, frozen=True, gc=False):
+    """A new row, referenced from `parent` through `parent_column` where the table has parents."""
+
+    table: str
+    key: Key
+    uuid: str
+    columns: Columns
+    parent: Ref | None
+    parent_column: str
+
+
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """New values for some columns of an existing row."""
+
+    table: str
+    key: Key
+    uuid: str
+    columns: Columns
+    before: Mapping[str, Any]
+
+
+class Mutate(msgspec.Struct, frozen=True, gc=False):
+    """Values to add to and remove from a set column, or entries of a map column (dict form)."""
+
+    table: str
+    key: Key
+    uuid: str
+    column: str
+    add: frozenset[Atom] | Mapping[str, str]
+    remove: frozenset[Any]
+
+
+class Delete(msgspec.Struct, frozen=True, gc=False):
+    """An existing row that must go; `parent` is (table, uuid, column) where it is referenced, if known."""
+
+    table: str
+    key: Key
+    uuid: str
+    parent: tuple[str, str, str] | None
+
+
+Change: TypeAlias = Insert | Update | Mutate | Delete
+
+
+Owns: TypeAlias = Callable[[str, ActualRow], bool]
+"""Whether a row of the table that nobody desires is ours to delete."""
+
+
+class Differ:
+    """Desired against actual, one natural key at a time."""
+
+    def __init__(self, *, desired: DesiredStore, actual: Actual, facts: Mapping[str, TableFacts], owns: Owns) -> None:
+        self._desired = desired
+        self._actual = actual
+        self._facts = facts
+        self._owns = owns
+
+    def diff(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
+        """Changes that make this row what is desired.
+
+        With `members` (column, value) only those members are looked at, for rows of which nothing else changed.
+        """
+        row = self._desired.row(table, key)
+        actual = self._actual.find(table, key)
+        if members is not None and actual is not None:
+            return self._some_members(table, key, row, actual, members)
+        changes: list[Change] = []
+        if row is None:
+            if actual is not None and self._owns(table, actual):
+                changes.append(self._delete(table, key, actual))
+            elif actual is not None:
+                changes.extend(self._members(table, key, row, actual))
+        elif actual is None:
+            changes.append(self._insert(row))
+        elif self._moved(row, actual):
+            changes += [self._delete(table, key, actual), self._insert(row)]
+        else:
+            changes += self._update(row, actual)
+            changes += self._members(table, key, row, actual)
+        for extra in self._actual.extra(table, key):
+            if self._owns(table, extra):
+                changes.append(self._delete(table, key, extra))
+        return changes
+
+    # -- one row -------------------------------------------------------------------------------------------------
+
+    def _insert(self, row: Row) -> Insert:
+        columns: dict[str, Value] = {
+            name: value
+            for name, value in row.columns.items()
+            if value is not None and self._actual.has_column(row.table, name)
+        }
+        for column, values in self._desired.members(row.table, row.key).items():
+            if any(entry is not None for owners in values.values() for entry in owners.values()):
+                merged = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
+                base = columns.get(column)
+                columns[column] = {**base, **merged} if isinstance(base, Mapping) else merged
+            else:
+                columns[column] = frozenset(values)
+        parent_column = ""
+        if row.parent is not None:
+            parent_column = next(c for t, c in self._facts[row.table].parents if t == row.parent.table)
+        uuid = self._actual.uuid_of(Ref(row.table, row.key))
+        return Insert(row.table, row.key, uuid, columns, row.parent, parent_column)
+
+    def _update(self, row: Row, actual: ActualRow) -> list[Change]:
+        facts = self._facts[row.table]
+        changed: dict[str, Value] = {}
+        for name, value in row.columns.items():
+            if name in facts.adopted or not self._actual.has_column(row.table, name):
+                continue
+            if not same(self._resolved(value), actual.columns.get(name)):
+                changed[name] = value
+        if not changed:
+            return []
+        before = {name: actual.columns.get(name) for name in changed}
+        return [Update(row.table, row.key, actual.uuid, changed, before)]
+
+    def _delete(self, table: str, key: Key, actual: ActualRow) -> Delete:
+        parent: tuple[str, str, str] | None = None
+        parents = self._facts[table].parents
+        if parents and actual.parent is not None:
+            column = next((c for t, c in parents if t == actual.parent[0]), "")
+            parent = (actual.parent[0], actual.parent[1], column)
+        return Delete(table, key, actual.uuid, parent)
+
+    def _moved(self, row: Row, actual: ActualRow) -> bool:
+        if row.parent is None or actual.parent is None:
+            return False
+        return self._actual.uuid_of(row.parent) != actual.parent[1]
+
+    # -- members -------------------------------------------------------------------------------------------------
+
+    def _members(self, table: str, key: Key, row: Row | None, actual: ActualRow) -> list[Change]:
+        wanted = self._desired.members(table, key)
+        owned = row.members if row is not None else ()
+        changes: list[Change] = []
+        for column in dict.fromkeys((*owned, *wanted)):
+            if not self._actual.has_column(table, column):
+                continue
+            values = wanted.get(column, {})
+            present = actual.columns.get(column)
+            if isinstance(present, Mapping):
+                change = self._map_members(table, key, column, values, actual, column in owned)
+            else:
+                resolved = {self._atom(value): value for value in values}
+                held = _as_set(present)
+                add = frozenset(value for atom, value in resolved.items() if atom not in held)
+                remove = frozenset(v for v in held if v not in resolved) if column in owned else frozenset()
+                change = Mutate(table, key, actual.uuid, column, add, remove)
+            if change.add or change.remove:
+                changes.append(change)
+        return changes
+
+    def _map_members(
+        self, table: str, key: Key, column: str, values: Mapping[Atom, Any], actual: ActualRow, owned: bool
+    ) -> Mutate:
+        present: Mapping[str, str] = actual.columns.get(column) or {}
+        wanted = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
+        add = {name: entry for name, entry in wanted.items() if present.get(name) != entry}
+        remove = {name for name in present if name not in wanted} if owned else set()
+        return Mutate(table, key, actual.uuid, column, add, frozenset(remove | (add.keys() & present.keys())))
+
+    def _some_members(
+        self, table: str, key: Key, row: Row | None, actual: ActualRow, members: Set[tuple[str, Atom]]
+    ) -> list[Change]:
+        changes: list[Change] = []
+        owned = row.members if row is not None else ()
+        for column in sorted({column for column, _ in members}):
+            present = actual.columns.get(column)
+            if not self._actual.has_column(table, column):
+                continue
+            values = {value for name, value in members if name == column}
+            if isinstance(present, Mapping):
+                wanted = {v: owners for v in values if (owners := self._desired.member(table, key, column, v))}
+                change = self._map_members(table, key, column, wanted, actual, owned=False)
+                gone = {str(v) for v in values if v not in wanted} & present.keys() if column in owned else set()
+                change = msgspec.structs.replace(change, remove=change.remove | gone)
+            else:
+                held = _as_set(present)
+                add = frozenset(
+                    v
+                    for v in values
+                    if self._atom(v) not in held and self._desired.member(table, key, column, v) is not None
+                )
+                remove = frozenset(
+                    atom
+                    for v in values
+                    if (atom := self._atom(v)) in held and self._desired.member(table, key, column, v) is None
+                )
+                change = Mutate(table, key, actual.uuid, column, add, remove if column in owned else frozenset())
+            if change.add or change.remove:
+                changes.append(change)
+        return changes
+
+    def _atom(self, value: Atom) -> Any:
+        return self._actual.uuid_of(value) if isinstance(value, Ref) else value
+
+    def _resolved(self, value: Value) -> Any:
+        if isinstance(value, Ref):
+            return self._actual.uuid_of(value)
+        if isinstance(value, frozenset):
+            return frozenset(self._atom(v) for v in value)
+        return value
+
+
+def same(desired: Any, actual: Any) -> bool:
+    """Whether a desired column value equals the replica's, whatever container it comes in.
+
+    An empty set, an empty map and an absent optional are the same thing in OVSDB.
+    """
+    if isinstance(desired, frozenset) or isinstance(actual, Set):
+        return _as_set(desired) == _as_set(actual)
+    if isinstance(desired, Mapping) or isinstance(actual, Mapping):
+        return dict(desired or {}) == dict(actual or {})
+    return bool(desired == actual)
+
+
+def _as_set(value: Any) -> Set[Any]:
+    if value is None:
+        return frozenset()
+    if isinstance(value, Set):
+        return value
+    return frozenset((value,))

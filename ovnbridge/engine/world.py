@@ -1,0 +1,123 @@
+"""The World: tables of frozen values that edges fill and compile units read, with declared indexes.
+
+Fed by `kube/`, `ovsdb/` and `node/` edges through `put` and `replace`; drained by `engine/engine.py`, which asks
+`take_changes` for the cells that changed. A value equal to the one it replaces is no change: an update of an object
+that touches nothing we keep costs one comparison and reaches nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Cell(NamedTuple):
+    """One thing that can be read and can change: a value, the key set of a table, or one index entry.
+
+    `space` is a table's name, `"keys:TABLE"` or `"index:NAME"`.
+    """
+
+    space: str
+    key: str
+
+
+class Index(msgspec.Struct, frozen=True):
+    """A declared index: `keys(value)` gives the index keys under which a table's value is found."""
+
+    name: str
+    table: str
+    keys: Callable[[Any], Iterable[str]]
+
+
+class World:
+    """All tables of one process, with change tracking."""
+
+    def __init__(self, indexes: Iterable[Index] = ()) -> None:
+        self._tables: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, dict[str, dict[str, None]]] = {}
+        self._by_table: dict[str, list[Index]] = {}
+        self._changes: dict[Cell, None] = {}
+        for index in indexes:
+            self._by_table.setdefault(index.table, []).append(index)
+            self._indexes[index.name] = {}
+
+    def put(self, table: str, key: str, value: Any | None) -> bool:
+        """Set one value, or remove it with None. Returns whether anything changed."""
+        rows = self._tables.setdefault(table, {})
+        old = rows.get(key)
+        if old is None and value is None:
+            return False
+        if old is not None and value is not None and old == value:
+            return False
+        if value is None:
+            del rows[key]
+        else:
+            rows[key] = value
+        if old is None or value is None:
+            self._changes[Cell(f"keys:{table}", "")] = None
+        self._changes[Cell(table, key)] = None
+        for index in self._by_table.get(table, ()):
+            self._reindex(index, key, old, value)
+        return True
+
+    def replace(self, table: str, values: Mapping[str, Any]) -> None:
+        """Make the table hold exactly `values` (after a complete list)."""
+        for key in [key for key in self._tables.get(table, ()) if key not in values]:
+            self.put(table, key, None)
+        for key, value in values.items():
+            self.put(table, key, value)
+
+    def get(self, table: str, key: str) -> Any | None:
+        """One value, or None."""
+        rows = self._tables.get(table)
+        return rows.get(key) if rows is not None else None
+
+    def keys(self, table: str) -> Iterator[str]:
+        """Keys of a table, in no particular order."""
+        return iter(self._tables.get(table, {}))
+
+    def size(self, table: str) -> int:
+        """Number of values in a table."""
+        return len(self._tables.get(table, ()))
+
+    def lookup(self, index: str, key: str) -> Mapping[str, None]:
+        """Keys of the table's values found under one index key."""
+        return self._indexes[index].get(key, _NOTHING)
+
+    def take_changes(self) -> list[Cell]:
+        """Cells that changed since the last call."""
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+    def has_changes(self) -> bool:
+        """Whether `take_changes` would return anything."""
+        return bool(self._changes)
+
+    def fork(self) -> World:
+        """A World with the same values, every one of them a fresh change; shares the (frozen) values."""
+        twin = World(index for group in self._by_table.values() for index in group)
+        for table, rows in self._tables.items():
+            for key, value in rows.items():
+                twin.put(table, key, value)
+        return twin
+
+    def _reindex(self, index: Index, key: str, old: Any | None, new: Any | None) -> None:
+        before = dict.fromkeys(index.keys(old)) if old is not None else {}
+        after = dict.fromkeys(index.keys(new)) if new is not None else {}
+        entries = self._indexes[index.name]
+        for entry in before:
+            if entry not in after:
+                del entries[entry][key]
+                if not entries[entry]:
+                    del entries[entry]
+                self._changes[Cell(f"index:{index.name}", entry)] = None
+        for entry in after:
+            if entry not in before:
+                entries.setdefault(entry, {})[key] = None
+                self._changes[Cell(f"index:{index.name}", entry)] = None
+
+
+_NOTHING: Mapping[str, None] = {}

@@ -1,0 +1,112 @@
+"""Sets of integers as sorted, disjoint, inclusive ranges: the arithmetic below the pools.
+
+Every operation is logarithmic in the number of ranges (plus the shift of a list insert), whatever the number of
+addresses: a /8 or an IPv6 /64 costs the same as a /24.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterable, Iterator
+
+
+class RangeSet:
+    """A mutable set of integers."""
+
+    __slots__ = ("_highs", "_lows")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._lows: list[int] = []
+        self._highs: list[int] = []
+        for low, high in ranges:
+            self.add_range(low, high)
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int):
+            return False
+        at = bisect_right(self._lows, value) - 1
+        return at >= 0 and value <= self._highs[at]
+
+    def __bool__(self) -> bool:
+        return bool(self._lows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RangeSet) and self._lows == other._lows and self._highs == other._highs
+
+    def __repr__(self) -> str:
+        return f"RangeSet({list(self.ranges())!r})"
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The ranges, ascending."""
+        return zip(self._lows, self._highs)
+
+    def count(self) -> int:
+        """Number of integers."""
+        return sum(self._highs) - sum(self._lows) + len(self._lows)
+
+    def copy(self) -> RangeSet:
+        """An independent set with the same content."""
+        twin = RangeSet()
+        twin._lows, twin._highs = self._lows.copy(), self._highs.copy()
+        return twin
+
+    def add(self, value: int) -> None:
+        """Add one integer."""
+        self.add_range(value, value)
+
+    def add_range(self, low: int, high: int) -> None:
+        """Add `low`..`high`, merging with what touches it; nothing when low > high."""
+        if low > high:
+            return
+        first = bisect_left(self._highs, low - 1)
+        last = bisect_right(self._lows, high + 1)
+        if first < last:
+            low, high = min(low, self._lows[first]), max(high, self._highs[last - 1])
+        self._lows[first:last] = [low]
+        self._highs[first:last] = [high]
+
+    def discard(self, value: int) -> None:
+        """Remove one integer if it is there."""
+        self.discard_range(value, value)
+
+    def discard_range(self, low: int, high: int) -> None:
+        """Remove `low`..`high`."""
+        if low > high:
+            return
+        first = bisect_left(self._highs, low)
+        last = bisect_right(self._lows, high)
+        if first >= last:
+            return
+        lows: list[int] = []
+        highs: list[int] = []
+        if self._lows[first] < low:
+            lows.append(self._lows[first])
+            highs.append(low - 1)
+        if self._highs[last - 1] > high:
+            lows.append(high + 1)
+            highs.append(self._highs[last - 1])
+        self._lows[first:last] = lows
+        self._highs[first:last] = highs
+
+    def first(self, skip: Container[int] = ()) -> int | None:
+        """The lowest integer not in `skip`, or None."""
+        for low, high in zip(self._lows, self._highs):
+            for value in range(low, high + 1):
+                if value not in skip:
+                    return value
+        return None
+
+    def __sub__(self, other: RangeSet) -> RangeSet:
+        left = self.copy()
+        for low, high in other.ranges():
+            left.discard_range(low, high)
+        return left
+
+    def __and__(self, other: RangeSet) -> RangeSet:
+        return self - (self - other)
+
+    def __or__(self, other: RangeSet) -> RangeSet:
+        both = self.copy()
+        for low, high in other.ranges():
+            both.add_range(low, high)
+        return both

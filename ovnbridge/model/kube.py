@@ -1,0 +1,162 @@
+"""The built-in Kubernetes kinds, reduced to the fields that the network depends on.
+
+Decoded straight from the wire (msgspec) by `kube/`, kept in the World, read by `compile/`. A field that nobody
+reads is not here: an update that changes only such fields changes nothing for us.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ovnbridge.model.meta import ObjectMeta
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """Base of all decoded values: immutable, compared by value, camelCase on the wire."""
+
+
+class ContainerPort(Struct, frozen=True, kw_only=True):
+    """`containers[].ports[]`."""
+
+    name: str = ""
+    container_port: int = 0
+    protocol: str = "TCP"
+
+
+class Container(Struct, frozen=True, kw_only=True):
+    """A container, as far as its ports matter (named ports of policies and services)."""
+
+    name: str = ""
+    ports: tuple[ContainerPort, ...] | None = None
+    restart_policy: str | None = None
+
+
+class PodSpec(Struct, frozen=True, kw_only=True):
+    """`spec` of a Pod."""
+
+    node_name: str = ""
+    host_network: bool = False
+    restart_policy: str = "Always"
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+
+
+class PodIP(Struct, frozen=True, kw_only=True):
+    """`status.podIPs[]`."""
+
+    ip: str = ""
+
+
+class PodStatus(Struct, frozen=True, kw_only=True):
+    """`status` of a Pod. Conditions are left out: readiness reaches us through EndpointSlices."""
+
+    phase: str = ""
+    reason: str | None = None
+    pod_ip: str | None = msgspec.field(name="podIP", default=None)
+    pod_ips: tuple[PodIP, ...] | None = msgspec.field(name="podIPs", default=None)
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """A Pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class NodeAddress(Struct, frozen=True, kw_only=True):
+    """`status.addresses[]`."""
+
+    type: str = ""
+    address: str = ""
+
+
+class NodeCondition(Struct, frozen=True, kw_only=True):
+    """`status.conditions[]`, without its heartbeat time."""
+
+    type: str = ""
+    status: str = ""
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """`status` of a Node."""
+
+    addresses: tuple[NodeAddress, ...] | None = None
+    conditions: tuple[NodeCondition, ...] | None = None
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A Node."""
+
+    metadata: ObjectMeta
+    status: NodeStatus = NodeStatus()
+
+
+class Namespace(Struct, frozen=True, kw_only=True):
+    """A Namespace."""
+
+    metadata: ObjectMeta
+
+
+class LabelSelectorRequirement(Struct, frozen=True, kw_only=True):
+    """One `matchExpressions` entry."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] | None = None
+
+
+class LabelSelector(Struct, frozen=True, kw_only=True):
+    """metav1.LabelSelector; empty selects everything."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: tuple[LabelSelectorRequirement, ...] | None = None
+
+
+class ServicePort(Struct, frozen=True, kw_only=True):
+    """`spec.ports[]` of a Service."""
+
+    name: str = ""
+    protocol: str = "TCP"
+    port: int = 0
+    target_port: int | str | None = None
+    node_port: int = 0
+
+
+class ServiceSpec(Struct, frozen=True, kw_only=True):
+    """`spec` of a Service."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
+    cluster_ips: tuple[str, ...] | None = msgspec.field(name="clusterIPs", default=None)
+    ports: tuple[ServicePort, ...] | None = None
+    selector: dict[str, str] | None = None
+    session_affinity: str = "None"
+    external_traffic_policy: str | None = None
+    internal_traffic_policy: str | None = None
+
+
+class LoadBalancerIngress(Struct, frozen=True, kw_only=True):
+    """`status.loadBalancer.ingress[]`."""
+
+    ip: str = ""
+
+
+class LoadBalancerStatus(Struct, frozen=True, kw_only=True):
+    """`status.loadBalancer`."""
+
+    ingress: tuple[LoadBalancerIngress, ...] | None = None
+
+
+class ServiceStatus(Struct, frozen=True, kw_only=True):
+    """`status` of a Service."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """A Service."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()

@@ -1,0 +1,68 @@
+"""Names, annotation keys, labels and other literals of Kube-OVN that make us a drop-in replacement (spec B, D, H.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+OVN_PROVIDER: Final = "ovn"
+FINALIZER: Final = "kubeovn.io/kube-ovn-controller"
+
+LABEL_SUBNET: Final = "ovn.kubernetes.io/subnet"
+LABEL_NODE_NAME: Final = "ovn.kubernetes.io/node-name"
+LABEL_IP_RESERVED: Final = "ovn.kubernetes.io/ip_reserved"
+
+NODE_ALLOCATED: Final = "ovn.kubernetes.io/allocated"
+
+
+def annotation(suffix: str, provider: str = OVN_PROVIDER) -> str:
+    """Annotation key of a provider: `<provider>.kubernetes.io/<suffix>` (spec B.0)."""
+    return f"{provider}.kubernetes.io/{suffix}"
+
+
+def port_name(pod: str, namespace: str, provider: str = OVN_PROVIDER) -> str:
+    """Logical switch port of a pod's NIC, also the name of its IP object (spec D.3, C.10)."""
+    name = f"{pod}.{namespace}"
+    return name if provider == OVN_PROVIDER else f"{name}.{provider}"
+
+
+def node_port_name(node: str) -> str:
+    """Logical switch port of a node on the join switch."""
+    return f"node-{node}"
+
+
+def router_port_name(router: str, subnet: str) -> str:
+    """Router port towards a subnet."""
+    return f"{router}-{subnet}"
+
+
+def switch_router_port_name(subnet: str, router: str) -> str:
+    """Switch port towards a router."""
+    return f"{subnet}-{router}"
+
+
+def set_name(text: str) -> str:
+    """Name of a port group or address set: dashes become dots (spec H.2)."""
+    return text.replace("-", ".")
+
+
+def node_group(node: str) -> str:
+    """Port group of all pods on a node."""
+    return set_name(node_port_name(node))
+
+
+def subnet_node_group(subnet: str, node: str) -> str:
+    """Port group of a distributed subnet's pods on a node."""
+    return set_name(f"{subnet}.{node}")
+
+
+def label_value(text: str) -> str:
+    """A label value of at most 63 characters: longer ones end in 8 hex digits of their SHA-256 (spec H.2)."""
+    if len(text) <= 63:
+        return text
+    return f"{text[:54]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def acl_name(text: str) -> str:
+    """An ACL name of at most 63 characters (spec H.2)."""
+    return text if len(text) <= 63 else f"{text[:60]}..."

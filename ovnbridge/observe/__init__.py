@@ -1,0 +1,1 @@
+"""Logs, metrics and health endpoints. Fed by every layer above, read by operators."""

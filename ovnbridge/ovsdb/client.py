@@ -1,0 +1,310 @@
+"""One OVSDB database: connection, replica of the monitored rows, transactions. Asyncio throughout, no threads.
+
+Fed by a server through `session.py`; drained by `replica.py` (what is there) and `committer.py` (what to change).
+Promises:
+- `rows` never shows a half-applied state: an update, a first load or a re-synchronisation after a lost connection is
+  applied in one synchronous step, and listeners get exactly the difference (deletes included) in one call;
+- when `transact()` returns, everything that this transaction changed is already in `rows`;
+- a load is worked on in slices, so that the event loop goes on (the JSON parse of one document is the largest step).
+Servers without `monitor_cond_since` (before OVS 2.12) are not supported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import orjson
+
+from ovnbridge.ovsdb import server, tables
+from ovnbridge.ovsdb.errors import (
+    NotConnected,
+    OutcomeUnknown,
+    ProtocolError,
+    RequestError,
+    SessionLost,
+    TransactionError,
+)
+from ovnbridge.ovsdb.schema import DatabaseSchema
+from ovnbridge.ovsdb.session import Session
+from ovnbridge.ovsdb.tables import Changes, Rows, Tables
+from ovnbridge.ovsdb.transport import Remote, TlsFiles, connect
+
+Listener: TypeAlias = Callable[[Changes], None]
+StateListener: TypeAlias = Callable[[str, str, str], None]
+
+_NO_TRANSACTION = "00000000-0000-0000-0000-000000000000"
+_FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_SERVER_TABLES = {"Database": server.COLUMNS}
+_LARGE = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """A replicated database. `run()` keeps it connected; all else is safe to call from the same event loop."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        remotes: Sequence[str],
+        columns: Mapping[str, Sequence[str]],
+        conditions: Mapping[str, Any] | None = None,
+        leader_only: bool = True,
+        tls: TlsFiles | None = None,
+        probe_interval: float = 60.0,
+        connect_timeout: float = 3.0,
+    ) -> None:
+        if not remotes:
+            raise ValueError("no remotes")
+        self.name = name
+        self.synced = asyncio.Event()
+        """Set while `rows` is complete and up to date."""
+        self.schema: DatabaseSchema | None = None
+        """The server's schema; None before the first connection."""
+        self.generation = 0
+        """Counts the times that the replica was synchronised."""
+        self.rows: Rows = {table: {} for table in columns}
+        """table → uuid → column → value; see `tables.py` for what may be done with it."""
+        self.remote = ""
+        self.server: server.ServerRow | None = None
+        self._remotes = [Remote.parse(remote) for remote in remotes]
+        self._texts = list(remotes)
+        self._wanted = {table: tuple(names) for table, names in columns.items()}
+        self._conditions = dict(conditions or {})
+        self._leader_only = leader_only
+        self._tls = tls
+        self._probe_interval = probe_interval
+        self._connect_timeout = connect_timeout
+        self._listeners: list[Listener] = []
+        self._state_listeners: list[StateListener] = []
+        self._session: Session | None = None
+        self._tables: Tables | None = None
+        self._server_tables: Tables | None = None
+        self._server_rows: Rows = {}
+        self._server_changed = asyncio.Event()
+        self._transaction = _NO_TRANSACTION
+        self._cluster: str | None = None
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` synchronously after each batch of changes."""
+        self._listeners.append(listener)
+
+    def on_state(self, listener: StateListener) -> None:
+        """Call `listener(state, remote, reason)` at every change of the connection's state."""
+        self._state_listeners.append(listener)
+
+    async def transact(self, operations: list[dict[str, Any]], *, timeout: float) -> list[Any]:
+        """Execute operations as one transaction; returns their results.
+
+        Raises TransactionError (refused, nothing committed), OutcomeUnknown, NotConnected (nothing sent) or TypeError
+        (an operation is not JSON).
+        """
+        session = self._session
+        if session is None or not self.synced.is_set():
+            raise NotConnected(f"{self.name}: not connected")
+        try:
+            reply = session.send("transact", [self.name, *operations])
+        except SessionLost as error:
+            raise NotConnected(f"{self.name}: {error}") from error
+        try:
+            async with asyncio.timeout(timeout):
+                results = await reply
+        except TimeoutError:
+            session.close(f"no reply to a transaction for {timeout:g} s")
+            raise OutcomeUnknown(f"{self.name}: no reply for {timeout:g} s") from None
+        except SessionLost as error:
+            raise OutcomeUnknown(f"{self.name}: {error}") from error
+        except RequestError as error:
+            raise TransactionError(error.name, str(error), None) from error
+        return _checked(results, len(operations))
+
+    async def run(self) -> None:
+        """Connect, replicate, reconnect, for ever. Cancel to stop."""
+        delay = _FIRST_DELAY
+        while True:
+            for text, remote in zip(self._texts, self._remotes, strict=True):
+                generation = self.generation
+                try:
+                    await self._connection(text, remote)
+                except SessionLost as error:
+                    self._state("disconnected", str(error))
+                except (OSError, RequestError) as error:
+                    self._state("failed", f"{type(error).__name__}: {error}")
+                finally:
+                    self._session = None
+                    self.synced.clear()
+                if self.generation != generation:  # it had worked: someone else may be the leader at once
+                    delay = _FIRST_DELAY
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, _LAST_DELAY)
+
+    # -- one connection
+
+    async def _connection(self, text: str, remote: Remote) -> None:
+        self.remote = text
+        self._state("connecting", "")
+        reader, writer = await connect(remote, self._tls, self._connect_timeout)
+        session = Session(reader, writer, probe_interval=self._probe_interval, notified=self._notified)
+        serving = asyncio.create_task(session.run())
+        working = asyncio.create_task(self._converse(session))
+        try:
+            await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                session.close(str(working.exception()))
+                working.result()
+            await serving
+        finally:
+            self._session = None
+            self.synced.clear()
+            for task in (working, serving):
+                task.cancel()
+            await asyncio.gather(working, serving, return_exceptions=True)
+
+    async def _converse(self, session: Session) -> None:
+        """Handshake, load, then watch the server's role; ends when the session must be left."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                schema = await self._meet(session)
+        except TimeoutError:
+            raise SessionLost(f"handshake took more than {self._connect_timeout:g} s") from None
+        self._prepare(schema)
+        self._session = session
+        wanted = {table: [self._request(table, names)] for table, names in self._columns.items()}
+        await session.send(
+            "monitor_cond_since", [self.name, [self.name, "rows"], wanted, self._transaction], self._loaded
+        )
+        while True:
+            await self._server_changed.wait()
+            self._server_changed.clear()
+            row = self._judge()
+            if self.server is not None and row.schema != self.server.schema:
+                raise SessionLost("schema changed")
+            self.server = row
+
+    def _judge(self) -> server.ServerRow:
+        """What the server says about itself; leaves one that will not do."""
+        row = server.find(self._server_rows.get("Database", {}), self.name)
+        index = self.server.index if self.server is not None else 0
+        reason = server.refusal(row, leader_only=self._leader_only, least_index=index, cluster=self._cluster)
+        if row is None or reason is not None:
+            raise SessionLost(reason or "")
+        return row
+
+    async def _meet(self, session: Session) -> DatabaseSchema:
+        """Learn the server's role and schema; raises SessionLost if it will not do."""
+        await session.send("set_db_change_aware", [True])
+        self._server_changed.clear()
+        served = DatabaseSchema.from_json(await session.send("get_schema", ["_Server"]))
+        known = tuple(c for c in server.COLUMNS if served.has_column("Database", c))
+        self._server_tables = Tables(served, {"Database": known})
+        await session.send(
+            "monitor_cond", ["_Server", [self.name, "server"], {"Database": [{"columns": known}]}], self._server_loaded
+        )
+        row = self._judge()
+        while row.schema is None:  # it has just joined its cluster
+            await self._server_changed.wait()
+            self._server_changed.clear()
+            row = self._judge()
+        self.server, self._cluster = row, row.cid
+        return DatabaseSchema.from_json(orjson.loads(row.schema))
+
+    def _prepare(self, schema: DatabaseSchema) -> None:
+        """Choose the columns that this server knows; a change of them makes the last transaction id worthless."""
+        self._columns = {
+            table: tuple(name for name in names if schema.has_column(table, name))
+            for table, names in self._wanted.items()
+            if schema.has_table(table)
+        }
+        if self._tables is None or self._tables.columns != self._columns or self.schema != schema:
+            self._transaction = _NO_TRANSACTION
+        self.schema = schema
+        self._tables = Tables(schema, self._columns)
+
+    def _request(self, table: str, names: tuple[str, ...]) -> dict[str, Any]:
+        request: dict[str, Any] = {"columns": names}
+        if table in self._conditions:
+            request["where"] = self._conditions[table]
+        return request
+
+    # -- what the server says
+
+    async def _server_loaded(self, updates: dict[str, Any]) -> None:
+        assert self._server_tables is not None
+        self._server_rows = await self._server_tables.load(updates)
+
+    async def _loaded(self, result: list[Any]) -> None:
+        """The reply to our monitor request: a difference to what we have, or everything."""
+        assert self._tables is not None
+        found, transaction, updates = result
+        result.clear()
+        if found:
+            for table in self._columns:
+                self.rows.setdefault(table, {})
+            changes = self._tables.apply(self.rows, updates)
+        else:
+            changes = await self._resynchronise(self._tables, updates)
+        self._transaction = transaction
+        self.generation += 1
+        self.synced.set()
+        self._state("synced", "resumed" if found else "loaded")
+        self._publish(changes)
+
+    async def _resynchronise(self, decoder: Tables, updates: dict[str, Any]) -> Changes:
+        collecting = gc.isenabled()
+        gc.disable()  # hundreds of thousands of live containers, no garbage: collections would only cost
+        try:
+            fresh = await decoder.load(updates)
+            different = await tables.difference(self.rows, fresh)
+            changes = tables.adopt(self.rows, different)
+        finally:
+            if collecting:
+                gc.enable()
+        if sum(map(len, changes.values())) >= _LARGE:
+            gc.freeze()  # keeps later collections from walking through the replica
+        return changes
+
+    async def _notified(self, method: str, params: list[Any]) -> None:
+        if method == "update3" and params[0] == [self.name, "rows"]:
+            assert self._tables is not None
+            changes = self._tables.apply(self.rows, params[2])
+            self._transaction = params[1]
+            if changes:
+                self._publish(changes)
+        elif method == "update2" and params[0] == [self.name, "server"]:
+            assert self._server_tables is not None
+            self._server_tables.apply(self._server_rows, params[1])
+            self._server_changed.set()
+        elif method == "monitor_canceled":
+            raise SessionLost("the server cancelled our monitor")
+        else:
+            log.debug("ovsdb_notification_ignored", extra={"database": self.name, "method": method})
+
+    def _publish(self, changes: Changes) -> None:
+        for listener in self._listeners:
+            listener(changes)
+
+    def _state(self, state: str, reason: str) -> None:
+        level = logging.DEBUG if state == "connecting" else logging.INFO
+        fields = {"database": self.name, "remote": self.remote, "state": state, "reason": reason}
+        log.log(level, "ovsdb_connection", extra=fields)
+        for listener in self._state_listeners:
+            listener(state, self.remote, reason)
+
+
+def _checked(results: Any, count: int) -> list[Any]:
+    """The results of a transaction of `count` operations; raises what they say (RFC 7047, 4.1.3)."""
+    if not isinstance(results, list):
+        raise ProtocolError("transaction reply is not an array")
+    for index, result in enumerate(results):
+        if isinstance(result, dict) and "error" in result:
+            error, details = str(result["error"]), str(result.get("details", ""))
+            if error == "cluster error":  # leadership was lost half-way: may or may not be in the log
+                raise OutcomeUnknown(f"{error}: {details}")
+            raise TransactionError(error, details, index if index < count else None)
+    return results[:count]

@@ -1,0 +1,114 @@
+"""Splits the byte stream of a JSON-RPC peer into decoded JSON objects.
+
+Fed by `session.py` with whatever the socket gave, drained by it document by document. OVSDB has no length prefix, so
+the end of a document is where the braces outside string literals balance. Promise: linear time and a few C-speed passes
+over the bytes, whatever the sizes of chunks and documents; nothing is decoded twice except a lone chunk.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+_BLANK = b" \t\r\n"
+_REST_OF_LITERAL = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|"|[{}]', re.DOTALL)
+
+
+class FramingError(ValueError):
+    """The bytes are not a sequence of JSON objects."""
+
+
+class Framer:
+    """Bytes in, decoded JSON objects out."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self.pending = 0
+        """Bytes of the unfinished document."""
+        self._carry = b""  # a backslash whose escaped byte has not arrived yet
+        self._depth = 0
+        self._in_literal = False
+
+    def feed(self, chunk: bytes) -> list[Any]:
+        """The documents that this chunk completes, in order; raises FramingError."""
+        if not self._chunks and not self._carry and chunk[:1] == b"{" and chunk[-1:] == b"}":
+            try:  # by far the most common case: one read, one message
+                return [orjson.loads(chunk)]
+            except orjson.JSONDecodeError:
+                pass
+        text = self._complete_escapes(chunk)
+        depth, in_literal = self._depth, self._in_literal
+        shape = self._shape(text)
+        if depth == 0 and not self._chunks and shape[:1] not in (b"{", b""):
+            raise FramingError(f"not a JSON object: {text[:40]!r}")
+        self._depth += shape.count(b"{") - shape.count(b"}")
+        if self._depth < 0:
+            raise FramingError("unbalanced braces")
+        # Inside a document a comma or colon stands between "}" and "{", so "}{" is exactly where a document ends.
+        if b"}{" not in shape:
+            if shape or depth or self._chunks:
+                self._keep(text)
+            elif text.strip(_BLANK):
+                raise FramingError(f"not a JSON object: {text[:40]!r}")
+            if self._depth == 0 and b"}" in shape:
+                return [self._take()]
+            return []
+        return self._split(text, depth, in_literal)
+
+    def _complete_escapes(self, chunk: bytes) -> bytes:
+        text = self._carry + chunk if self._carry else chunk
+        if text[-1:] == b"\\" and (len(text) - len(text.rstrip(b"\\"))) % 2:
+            self._carry = b"\\"
+            return text[:-1]
+        self._carry = b""
+        return text
+
+    def _shape(self, text: bytes) -> bytes:
+        """What stands outside string literals, without blanks."""
+        if b"\\" in text:
+            text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = text.split(b'"')
+        outside = parts[1::2] if self._in_literal else parts[::2]
+        if len(parts) % 2 == 0:
+            self._in_literal = not self._in_literal
+        return b"".join(outside).translate(None, _BLANK)
+
+    def _split(self, text: bytes, depth: int, in_literal: bool) -> list[Any]:
+        documents: list[Any] = []
+        start = position = 0
+        if in_literal:
+            end = _REST_OF_LITERAL.match(text)
+            position = end.end() if end else len(text)
+        for token in _TOKEN.finditer(text, position):
+            match token.group():
+                case b"{":
+                    depth += 1
+                case b"}":
+                    depth -= 1
+                    if depth < 0:
+                        raise FramingError("unbalanced braces")
+                    if depth == 0:
+                        self._keep(text[start : token.end()])
+                        documents.append(self._take())
+                        start = token.end()
+                case b'"':  # the literal goes on in the next chunk
+                    break
+        if rest := text[start:].lstrip(_BLANK):
+            self._keep(rest)
+        return documents
+
+    def _keep(self, text: bytes) -> None:
+        self._chunks.append(text)
+        self.pending += len(text)
+
+    def _take(self) -> Any:
+        document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        self.pending = 0
+        try:
+            return orjson.loads(document)
+        except orjson.JSONDecodeError as error:
+            raise FramingError(str(error)) from error

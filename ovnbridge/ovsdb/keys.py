@@ -1,0 +1,61 @@
+"""Natural keys (`model.ovn.TableFacts.key`) of replicated rows, and the UUIDs derived from them.
+
+Used by `replica.py` for every row that comes in: one small function per table, built once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from ovnbridge.model.ovn import Key, TableFacts
+
+KeyFunction: TypeAlias = Callable[[Mapping[str, Any], Key], Key]
+"""(row, natural key of the parent) → natural key."""
+
+NAMESPACE: Final = uuid.UUID("6f766e62-7269-5467-8565-000000000000").bytes
+_NUMBERS: Final = frozenset({"tier", "priority", "tag"})
+"""Key columns that count as 0, not "", on a server whose schema lacks them."""
+
+
+def key_function(facts: TableFacts) -> KeyFunction:
+    """How the table's natural keys are made. An empty or missing part is "" (0 for numbers)."""
+    parts = [_part(entry) for entry in facts.key]
+    if not parts:
+        return lambda row, parent: ()
+    if len(parts) == 1:
+        (only,) = parts
+        return lambda row, parent: only(row, parent)
+    return lambda row, parent: tuple([part(row, parent) for part in parts])
+
+
+def _part(entry: str) -> Callable[[Mapping[str, Any], Key], Any]:
+    if entry == "@parent":
+        return lambda row, parent: parent
+    column, _, subkey = entry.partition(":")
+    if subkey:
+        return lambda row, parent: row[column].get(subkey, "") if column in row else ""
+    default: Any = 0 if column in _NUMBERS else ""
+
+    def value(row: Mapping[str, Any], parent: Key) -> Any:
+        found = row.get(column)
+        return default if found is None else found
+
+    return value
+
+
+def key_columns(facts: TableFacts) -> frozenset[str]:
+    """Columns whose change may change a row's key."""
+    return frozenset(entry.partition(":")[0] for entry in facts.key if entry != "@parent")
+
+
+def derive(database: str, table: str, key: Key, salt: str = "") -> str:
+    """UUID (version 5) that a new row gets: the same for the same key, so that no insert can happen twice."""
+    name = f"{database}/{table}/{key!r}/{salt}"
+    digest = bytearray(hashlib.sha1(NAMESPACE + name.encode("utf-8", "surrogatepass")).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

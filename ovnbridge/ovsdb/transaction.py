@@ -1,0 +1,311 @@
+"""Turns the changes of many natural keys into the operations of one OVSDB transaction.
+
+Fed by `committer.py`, drained by `client.Database.transact`. Order: the fence's waits; inserts by table rank; updates;
+one merged mutate per row; deletes in reverse rank. Reference sets are only ever mutated. A row of a table without
+`isRoot` is deleted by taking away the references to it. What cannot be done yet since a referenced row is missing is
+left out and noted in `missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ovnbridge.engine.diff import Change, Delete, Insert, Mutate, Update
+from ovnbridge.model.ovn import Ref, TableFacts
+from ovnbridge.ovsdb import fence as fences
+from ovnbridge.ovsdb.encode import Encoder, MissingReference, encode_uuids, encoder
+from ovnbridge.ovsdb.fence import Fence
+from ovnbridge.ovsdb.replica import Replica, RowKey
+from ovnbridge.ovsdb.schema import Column, DatabaseSchema, Kind
+
+Operation = dict[str, Any]
+
+
+class Encoders:
+    """One encoder per column, for the lifetime of a schema."""
+
+    def __init__(self, schema: DatabaseSchema) -> None:
+        self.schema = schema
+        self._tables: dict[str, dict[str, Encoder]] = {
+            table.name: {name: encoder(column) for name, column in table.columns.items()}
+            for table in schema.tables.values()
+        }
+        self.mandatory: dict[str, tuple[str, ...]] = {
+            table.name: tuple(c.name for c in table.columns.values() if c.kind is Kind.SCALAR and c.key == "uuid")
+            for table in schema.tables.values()
+        }
+        """Columns that must refer to a row."""
+
+    def table(self, table: str) -> Mapping[str, Encoder]:
+        return self._tables[table]
+
+
+class _RowMutations:
+    """Everything that is added to and taken from one row's sets and maps."""
+
+    __slots__ = ("add", "entries", "owners", "remove")
+
+    def __init__(self) -> None:
+        self.add: dict[str, dict[Any, None]] = {}
+        self.remove: dict[str, dict[Any, None]] = {}
+        self.entries: dict[str, dict[Any, Any]] = {}
+        self.owners: dict[RowKey, None] = {}
+
+
+class Transaction:
+    """One transaction under construction, then in flight."""
+
+    def __init__(
+        self, replica: Replica, facts: Mapping[str, TableFacts], encoders: Encoders, lost: Iterable[str] = ()
+    ) -> None:
+        self.keys: list[RowKey] = []
+        """Keys with changes in this transaction."""
+        self.operations: list[Operation] = []
+        self.owners: list[tuple[RowKey, ...]] = []
+        """Per operation, the keys that asked for it."""
+        self.inserted: dict[RowKey, str] = {}
+        self.deleted: list[tuple[RowKey, str]] = []
+        """Rows that must be gone afterwards."""
+        self.missing: dict[RowKey, list[Ref]] = {}
+        """Keys that wait, entirely or in part, for rows that do not exist."""
+        self.assumed: dict[RowKey, list[RowKey]] = {}
+        """Rows inserted by another transaction in flight → keys that refer to them."""
+        self.waits = 0
+        self._replica = replica
+        self._facts = facts
+        self._encoders = encoders
+        self._lost = frozenset(lost)
+        self._added: list[RowKey] = []
+        self._changes: dict[RowKey, list[Change]] = {}
+        self._mutations: dict[tuple[str, str], _RowMutations] = {}
+        self._key: RowKey = ("", "")
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    @property
+    def changed(self) -> Iterable[RowKey]:
+        """All keys that were added, whether or not something can be done about them yet."""
+        return self._added
+
+    def add(self, key: RowKey, changes: list[Change]) -> None:
+        """Take the changes of one natural key."""
+        self._changes[key] = changes
+        self._added.append(key)
+        going: set[str] = set()
+        for change in changes:
+            if isinstance(change, Delete):
+                going.add(change.uuid)
+        for change in changes:
+            if isinstance(change, Insert):
+                uuid = change.uuid
+                if uuid in going:  # it takes the place of a row that goes in the same transaction
+                    uuid = self._replica.derived(change.table, change.key, salt=uuid)
+                self.inserted[key] = uuid
+
+    def build(self, fence: Fence | None, fence_rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make the operations."""
+        self._drop_orphans()
+        if not self._changes:
+            return
+        inserts: list[tuple[int, int, RowKey, Insert]] = []
+        updates: list[tuple[RowKey, Update]] = []
+        deletes: list[tuple[int, RowKey, Delete]] = []
+        for number, (key, changes) in enumerate(self._changes.items()):
+            rank = self._facts[key[0]].rank
+            for change in changes:
+                if isinstance(change, Insert):
+                    inserts.append((rank, number, key, change))
+                elif isinstance(change, Update):
+                    updates.append((key, change))
+                elif isinstance(change, Mutate):
+                    self._key = key
+                    self._mutate(change)
+                else:
+                    deletes.append((rank, key, change))
+        if fence is not None:
+            for wait in fence.waits(fence_rows):
+                self._append(wait)
+            self.waits = len(self.operations)
+        inserts.sort(key=lambda item: item[:2])
+        for _, _, key, insert in inserts:
+            self._insert(key, insert)
+        for key, update in updates:
+            self._update(key, update)
+        deletes.sort(key=lambda item: -item[0])
+        final = [made for _, key, delete in deletes if (made := self._delete(key, delete))]
+        self._append_mutations()
+        for key, deletion in final:
+            self._append(deletion, key)
+        if not any(self.owners):  # nothing can be done yet
+            self.operations, self.owners = [], []
+        elif fence is not None:
+            self._claim(fence, fence_rows)
+        owning = {key for owners in self.owners for key in owners}
+        self.keys = [key for key in self._changes if key in owning]
+
+    def stale(self, results: list[Any]) -> set[RowKey]:
+        """Keys whose operations met no row: what they were based on has changed."""
+        keys: set[RowKey] = set()
+        for result, owners in zip(results, self.owners, strict=False):
+            if owners and isinstance(result, dict) and result.get("count") == 0:
+                keys.update(owners)
+        return keys
+
+    # -- references
+
+    def _resolve(self, ref: Ref) -> str | None:
+        target = (ref.table, ref.key)
+        if (uuid := self.inserted.get(target)) is not None:
+            return uuid
+        if target in self._replica.pending:
+            self.assumed.setdefault(target, []).append(self._key)
+            return self._replica.pending[target]
+        uuid = self._replica.existing(ref)
+        if uuid is None:
+            self.missing.setdefault(self._key, []).append(ref)
+        return uuid
+
+    def _drop_orphans(self) -> None:
+        """Leave out rows whose parent, or a mandatory reference of which, is missing; then those that need them."""
+        while True:
+            orphans = [key for key in self.inserted if not self._can_insert(key)]
+            if not orphans:
+                return
+            for key in orphans:
+                del self._changes[key]
+                del self.inserted[key]
+
+    def _can_insert(self, key: RowKey) -> bool:
+        self._key = key
+        for change in self._changes[key]:
+            if not isinstance(change, Insert):
+                continue
+            if change.parent is not None and self._resolve(change.parent) is None:
+                return False
+            for name in self._encoders.mandatory[change.table]:
+                value = change.columns.get(name)
+                if isinstance(value, Ref) and self._resolve(value) is None:
+                    return False
+        return True
+
+    # -- operations
+
+    def _append(self, operation: Operation, *owners: RowKey) -> None:
+        self.operations.append(operation)
+        self.owners.append(owners)
+
+    def _row(self, key: RowKey, columns: Mapping[str, Any]) -> dict[str, Any]:
+        self._key = key
+        encoders, resolve = self._encoders.table(key[0]), self._resolve
+        return {name: encoders[name](value, resolve) for name, value in columns.items() if name in encoders}
+
+    def _insert(self, key: RowKey, change: Insert) -> None:
+        uuid = self.inserted[key]
+        row = self._row(key, change.columns)
+        self._append({"op": "insert", "table": change.table, "uuid": uuid, "row": row}, key)
+        if change.parent is not None:
+            parent = self._resolve(change.parent)
+            assert parent is not None
+            mutations = self._of_row(change.parent.table, parent, key)
+            mutations.add.setdefault(change.parent_column, {})[uuid] = None
+
+    def _update(self, key: RowKey, change: Update) -> None:
+        try:
+            row = self._row(key, change.columns)
+        except MissingReference:
+            return  # noted in `missing`
+        if row:
+            where = [["_uuid", "==", ["uuid", change.uuid]]]
+            self._append({"op": "update", "table": change.table, "where": where, "row": row}, key)
+
+    def _of_row(self, table: str, uuid: str, owner: RowKey) -> _RowMutations:
+        mutations = self._mutations.get((table, uuid))
+        if mutations is None:
+            mutations = self._mutations[table, uuid] = _RowMutations()
+        mutations.owners[owner] = None
+        return mutations
+
+    def _mutate(self, change: Mutate) -> None:
+        uuid = self.inserted.get((change.table, change.key), change.uuid)
+        add: dict[Any, Any] = {}
+        if isinstance(change.add, Mapping):
+            add = dict(change.add)
+        else:
+            for value in change.add:
+                found = self._resolve(value) if isinstance(value, Ref) else value
+                if found is not None:
+                    add[found] = None
+        remove = [self._replica.uuid_of(value) if isinstance(value, Ref) else value for value in change.remove]
+        if not add and not remove:
+            return
+        mutations = self._of_row(change.table, uuid, self._key)
+        if isinstance(change.add, Mapping):
+            # "insert" does not replace the value of an existing map key.
+            mutations.remove.setdefault(change.column, {}).update(dict.fromkeys(add))
+            mutations.entries.setdefault(change.column, {}).update(add)
+        else:
+            mutations.add.setdefault(change.column, {}).update(add)
+        mutations.remove.setdefault(change.column, {}).update(dict.fromkeys(remove))
+
+    def _delete(self, key: RowKey, change: Delete) -> tuple[RowKey, Operation] | None:
+        self.deleted.append((key, change.uuid))
+        schema = self._encoders.schema
+        if schema.tables[change.table].root:
+            where = [["_uuid", "==", ["uuid", change.uuid]]]
+            return key, {"op": "delete", "table": change.table, "where": where}
+        parents = self._replica.parents_of(change.uuid)
+        if change.uuid in self._lost or (change.parent is None and not parents):
+            self._delete_anywhere(key, change)
+            return None
+        named = {(t, uuid, column) for t, uuid in parents for p, column in self._facts[change.table].parents if p == t}
+        if change.parent is not None:
+            named.add(change.parent)
+        for table, uuid, column in named:
+            self._of_row(table, uuid, key).remove.setdefault(column, {})[change.uuid] = None
+        return None
+
+    def _delete_anywhere(self, key: RowKey, change: Delete) -> None:
+        """Take the row out of whatever row refers to it: dear, for rows whose parent is not known."""
+        reference = ["set", [["uuid", change.uuid]]]
+        for table, column in self._facts[change.table].parents:
+            operation = {
+                "op": "mutate",
+                "table": table,
+                "where": [[column, "includes", reference]],
+                "mutations": [[column, "delete", reference]],
+            }
+            self._append(operation, key)
+
+    def _append_mutations(self) -> None:
+        for (table, uuid), row in self._mutations.items():
+            columns = self._encoders.schema.tables[table].columns
+            mutations: list[Any] = []
+            for name, values in row.remove.items():
+                keep = row.add.get(name, {})
+                if gone := [value for value in values if value not in keep]:
+                    mutations.append([name, "delete", _set(columns[name], gone)])
+            for name, values in row.add.items():
+                if values:
+                    mutations.append([name, "insert", _set(columns[name], values)])
+            for name, entries in row.entries.items():
+                mutations.append([name, "insert", ["map", list(entries.items())]])
+            if mutations:
+                where = [["_uuid", "==", ["uuid", uuid]]]
+                operation = {"op": "mutate", "table": table, "where": where, "mutations": mutations}
+                self._append(operation, *row.owners)
+
+    def _claim(self, fence: Fence, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        uuid = next(iter(rows), None) or self.inserted.get((fences.TABLE, ()))
+        if uuid is None:
+            uuid = self._replica.derived(fences.TABLE, ())
+            self._append({"op": "insert", "table": fences.TABLE, "uuid": uuid, "row": {}})
+        for operation in fence.claims(uuid):
+            self._append(operation)
+
+
+def _set(column: Column, values: Iterable[Any]) -> list[Any]:
+    if column.key == "uuid":
+        return encode_uuids(values, lambda ref: None)
+    return ["set", list(values)]

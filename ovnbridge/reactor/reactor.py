@@ -1,0 +1,244 @@
+"""The pump: World changes → engine slices → touched keys to the committer, the object writer and the allocator.
+
+Woken by sources; works in slices so that the loop is never held for long; never waits for a sink. Sinks pull the
+difference for a key when they get to it (`Differ` for rows, `items` for objects), so a burst coalesces by itself and a
+failed write needs no memory other than its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from ovnbridge.engine.desired import ObjectKey, RowKey
+from ovnbridge.engine.engine import Engine
+from ovnbridge.engine.items import Member, ObjectItem
+from ovnbridge.engine.world import World
+from ovnbridge.model.ovn import Atom, Key, Ref
+from ovnbridge.reactor.allocator import Allocator
+
+log = logging.getLogger(__name__)
+
+SLICE: Final = 0.02
+"""Seconds of evaluation before other tasks get their turn."""
+USAGE_INTERVAL: Final = 1.0
+"""Least time in seconds between two publications of subnets' counts during a burst."""
+
+
+class RowSink(Protocol):
+    """The committer, as the reactor sees it."""
+
+    def touch(self, keys: Iterable[RowKey], *, urgent: bool = False) -> None:
+        """These rows may differ from what is desired."""
+
+    def busy(self, table: str, key: Key) -> bool:
+        """Whether a row is being written or waits for it."""
+
+
+class ObjectSink(Protocol):
+    """The object writer, as the reactor sees it."""
+
+    def touch(self, kind: str, key: str, *, urgent: bool = False) -> None:
+        """This object may differ from what is desired."""
+
+
+class Reactor:
+    """One World, one engine, and the sinks that they feed."""
+
+    def __init__(self, *, world: World, engine: Engine) -> None:
+        self.world = world
+        self.engine = engine
+        self.allocator = Allocator(
+            world=world, desired=engine.desired, touch=self._touch_object, usage_changed=self._usage_changed
+        )
+        self._partial: dict[RowKey, set[tuple[str, Atom]]] = {}
+        self._whole: set[RowKey] = set()
+        self._unconfirmed: set[RowKey] = set()
+        self._wake = asyncio.Event()
+        self._rows: RowSink | None = None
+        self._objects: ObjectSink | None = None
+        self._owned_rows: Callable[[], Iterable[RowKey]] = tuple
+        self._waiting: dict[ObjectKey, None] = {}
+        self._usage_due: float | None = None
+        self._deciding = False
+        self.idle = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something in the World changed."""
+        self.idle.clear()
+        self._wake.set()
+
+    # -- sinks -----------------------------------------------------------------------------------------------------
+
+    def attach(self, *, rows: RowSink, objects: ObjectSink, actual_rows: Callable[[], Iterable[RowKey]]) -> None:
+        """Start writing: everything desired and everything that exists is compared once, from here on changes only.
+
+        Call it when all sources are complete; claims are answered from now on.
+        """
+        self._rows, self._objects, self._owned_rows = rows, objects, actual_rows
+        self._deciding = True
+        desired = self.engine.desired
+        self.allocator.touch_claims([*desired.claims(), *self.world.keys("IP")])
+        self.touch_all()
+        for kind, key in desired.object_keys():
+            objects.touch(kind, key)
+        self.wake()
+
+    def detach(self) -> None:
+        """Stop writing; sources and engine go on (a warm standby)."""
+        self._rows = self._objects = None
+        self._deciding = False
+
+    def touch_all(self) -> None:
+        """Compare every row, desired or existing (after a resynchronised database, or for the self-check)."""
+        if self._rows is None:
+            return
+        desired = self.engine.desired
+        keys = dict.fromkeys(desired.row_keys())
+        keys.update(dict.fromkeys(desired.member_keys()))
+        keys.update(dict.fromkeys(self._owned_rows()))
+        self._touch_rows(keys)
+
+    def rows_changed(self, keys: Iterable[RowKey]) -> None:
+        """The database notified changes of these rows, or writing them failed: compare them completely."""
+        self._touch_rows(dict.fromkeys(keys))
+
+    def row_appeared(self, table: str, key: Key) -> None:
+        """A row exists anew: sets that should hold a weak reference to it lost it meanwhile and are compared again."""
+        owner = self.engine.desired.row_owner(table, key)
+        if owner is None or self._rows is None:
+            return
+        reference = Ref(table, key)
+        for item in self.engine.desired.snapshot_of(owner):
+            if isinstance(item, Member) and item.value == reference:
+                self._touch_members((item.table, item.key), {(item.column, item.value)})
+
+    def committed(self, keys: Sequence[RowKey]) -> None:
+        """Rows are as desired now: statuses that waited for it may be written."""
+        self._unconfirmed.difference_update(keys)
+        if self._waiting and keys:
+            waiting, self._waiting = self._waiting, {}
+            for kind, key in waiting:
+                self._touch_object(kind, key)
+
+    # -- what the object writer asks -------------------------------------------------------------------------------
+
+    def items(self, kind: str, key: str) -> Sequence[ObjectItem]:
+        """Desired items about an object."""
+        return self.engine.desired.items(kind, key)
+
+    def lease_body(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """The object that must exist, of kinds that we own completely (IP)."""
+        return self.allocator.body(key) if kind == "IP" else None
+
+    def owned(self, kind: str, key: str, actual: Any) -> bool:
+        """Whether an existing object of a kind that we own completely must go."""
+        return kind == "IP" and self.allocator.unwanted(key, actual)
+
+    def blocked(self, kind: str, key: str) -> bool:
+        """Whether a status must wait for rows of the same object to be committed."""
+        rows = self._rows
+        if rows is None:
+            return True
+        for unit in self.engine.units_for(kind, key):
+            if any(rows.busy(*row) for row in self.engine.desired.rows_of(unit)):
+                self._waiting[(kind, key)] = None
+                return True
+        return False
+
+    # -- pumping ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pump until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._usage_due is None:
+                await self._wake.wait()
+            else:
+                try:
+                    async with asyncio.timeout_at(self._usage_due):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+            self._wake.clear()
+            if self._usage_due is not None and loop.time() >= self._usage_due:
+                self._usage_due = None
+                self.allocator.publish_usage()
+            while self._slice():
+                await asyncio.sleep(0)
+            if not self._wake.is_set() and self._usage_due is None:
+                self.idle.set()
+
+    def settle(self) -> None:
+        """Pump until nothing is left, without yielding (start-up and tests)."""
+        while self._slice():
+            pass
+        self.allocator.publish_usage()
+        while self._slice():
+            pass
+
+    def _slice(self) -> bool:
+        """One slice of evaluation and hand-over. Returns whether work is left."""
+        end = time.monotonic() + SLICE
+        more = self.engine.settle(64)
+        while more and time.monotonic() < end:
+            more = self.engine.settle(64)
+        touched = self.engine.desired.take_touched()
+        if touched.pools:
+            self.allocator.follow_pools(touched.pools)
+        self.allocator.touch_claims(touched.claims)
+        if self._deciding:
+            more = self.allocator.decide(256) or more
+        if self._rows is not None:
+            self._hand_over(touched.rows)
+            if touched.released:
+                self.touch_all()
+        for kind, key in touched.objects:
+            self._touch_object(kind, key)
+        return more or self.world.has_changes()
+
+    def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
+        """Which members of a row the next comparison may be limited to; None for all of it.
+
+        All of it also when the outcome of the comparison before is not known to be committed.
+        """
+        members = self._partial.pop(row, None)
+        whole = row in self._whole or row in self._unconfirmed
+        self._whole.discard(row)
+        self._unconfirmed.add(row)
+        return None if whole else members
+
+    def _touch_rows(self, rows: Iterable[RowKey]) -> None:
+        if self._rows is not None:
+            self._whole.update(rows)
+            self._rows.touch(rows)
+
+    def _hand_over(self, rows: Mapping[RowKey, set[tuple[str, Atom]] | None]) -> None:
+        whole = [row for row, members in rows.items() if members is None]
+        if whole:
+            self._touch_rows(whole)
+        for row, members in rows.items():
+            if members is not None:
+                self._touch_members(row, members)
+
+    def _touch_members(self, row: RowKey, members: set[tuple[str, Atom]]) -> None:
+        if self._rows is None:
+            return
+        if row not in self._whole:
+            self._partial.setdefault(row, set()).update(members)
+        self._rows.touch((row,))
+
+    def _touch_object(self, kind: str, key: str) -> None:
+        if self._objects is not None:
+            self._objects.touch(kind, key)
+
+    def _usage_changed(self) -> None:
+        if self._usage_due is None:
+            try:
+                self._usage_due = asyncio.get_running_loop().time() + USAGE_INTERVAL
+            except RuntimeError:
+                return
+            self.wake()

@@ -1,0 +1,46 @@
+"""Reflector → World: objects of one resource become a World table named after their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ovnbridge.engine.world import World
+from ovnbridge.model.resource import Resource
+
+
+class KubeSource:
+    """A reflector sink that fills the World and wakes the reactor.
+
+    `observers` are called by kind for every object that came or went, before the engine sees it (the allocator follows
+    IP objects that way).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        wake: Callable[[], None],
+        observers: dict[str, Callable[[str, Any | None], None]] | None = None,
+    ) -> None:
+        self._world = world
+        self._wake = wake
+        self._observers = observers or {}
+
+    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
+        """A complete list."""
+        observer = self._observers.get(resource.kind)
+        if observer is not None:
+            for key in [k for k in self._world.keys(resource.kind) if k not in objects]:
+                observer(key, None)
+            for key, obj in objects.items():
+                observer(key, obj)
+        self._world.replace(resource.kind, objects)
+        self._wake()
+
+    def apply(self, resource: Resource, key: str, obj: Any | None) -> None:
+        """One event."""
+        observer = self._observers.get(resource.kind)
+        if observer is not None:
+            observer(key, obj)
+        if self._world.put(resource.kind, key, obj):
+            self._wake()

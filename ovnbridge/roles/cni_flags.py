@@ -1,0 +1,57 @@
+"""Flags of the cni role: Kube-OVN's names and defaults (spec node B1), and two of ours for the plug-in binary."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ovnbridge.settings import Flag, boolean
+
+FLAGS: Final = (
+    Flag("install-cni-config", False, "install plug-in and network configuration, then exit", boolean),
+    Flag("cni-conf-dir", "/etc/cni/net.d", "directory of the network configuration"),
+    Flag("cni-conf-file", "/kube-ovn/01-kube-ovn.conflist", "network configuration to install; built in when absent"),
+    Flag("cni-conf-name", "01-kube-ovn.conflist", "file name of the network configuration"),
+    Flag("cni-bin-dir", "", "directory to install the CNI plug-in in; nothing is installed when empty"),
+    Flag("cni-shim", "", "the built CNI plug-in; found beside the package when empty"),
+    Flag("iface", "", "tunnel interface: names or patterns, comma separated; owner of POD_IP when empty"),
+    Flag("host-tunnel-src", False, "let /32 and /128 addresses be tunnel addresses", boolean),
+    Flag("dpdk-tunnel-iface", "br-phy", "tunnel interface of nodes labelled for the userspace datapath"),
+    Flag("mtu", 0, "MTU of pods; derived from the tunnel interface when 0", int),
+    Flag("enable-mirror", False, "mirror all traffic of pods; not implemented yet", boolean),
+    Flag("mirror-iface", "mirror0", "interface that mirrored traffic goes to; not implemented yet"),
+    Flag("bind-socket", "/run/openvswitch/kube-ovn-daemon.sock", "socket that the CNI plug-in talks to"),
+    Flag("ovs-socket", "", "database of the local Open vSwitch"),
+    Flag("service-cluster-ip-range", "10.96.0.0/12", "service CIDRs"),
+    Flag("cluster-router", "ovn-cluster", "router of the default VPC"),
+    Flag("node-switch", "join", "subnet that joins nodes and pods"),
+    Flag("encap-checksum", True, "checksum tunnel packets", boolean),
+    Flag("enable-pprof", False, "accepted for compatibility", boolean),
+    Flag("pprof-port", 10665, "port of /metrics, /livez and /readyz; 0 for none", int),
+    Flag("secure-serving", False, "serve metrics over TLS; not implemented yet", boolean),
+    Flag("mac-learning-fallback", False, "fallback for MAC learning of provider bridges", boolean),
+    Flag("network-type", "geneve", "tunnel type", choices=("geneve", "vxlan", "stt", "vlan")),
+    Flag("default-provider-name", "provider", "default provider network"),
+    Flag("default-interface-name", "", "interface of the default provider network"),
+    Flag("external-gateway-config-ns", "kube-system", "namespace of ovn-external-gw-config"),
+    Flag("external-gateway-switch", "external", "switch of the external gateway"),
+    Flag("enable-metrics", True, "serve metrics", boolean),
+    Flag("enable-arp-detect-ip-conflict", True, "look for other users of an address in underlay subnets", boolean),
+    Flag("kubelet-dir", "/var/lib/kubelet", "directory of the kubelet"),
+    Flag("enable-verbose-conn-check", False, "accepted for compatibility", boolean),
+    Flag("tcp-conn-check-port", 8100, "accepted for compatibility", int),
+    Flag("udp-conn-check-port", 8101, "accepted for compatibility", int),
+    Flag("enable-tproxy", False, "probes into pods of tenant VPCs; not implemented yet", boolean),
+    Flag("ovs-vsctl-concurrency", 100, "accepted for compatibility: writes are batched", int),
+    Flag("enable-ovn-ipsec", False, "encrypt tunnels; not implemented yet", boolean),
+    Flag("cert-manager-ipsec-cert", False, "let cert-manager sign IPsec certificates", boolean),
+    Flag("cert-manager-issuer-name", "kube-ovn", "issuer of IPsec certificates"),
+    Flag("ovn-ipsec-cert-duration", 63072000, "life of IPsec certificates in seconds", int),
+    Flag("set-vxlan-tx-off", False, "accepted for compatibility", boolean),
+    Flag("tls-min-version", "", "lowest TLS version of the metrics server"),
+    Flag("tls-max-version", "", "highest TLS version of the metrics server"),
+    Flag("tls-cipher-suites", "", "cipher suites of the metrics server"),
+    Flag("non-primary-cni-mode", False, "another CNI connects the pods' default interface", boolean),
+    Flag("node-name", "", "name of this node", env="NODE_NAME"),
+    Flag("pod-ip", "", "address of this node", env="POD_IP"),
+    Flag("pod-ips", "", "addresses of this node", env="POD_IPS"),
+)

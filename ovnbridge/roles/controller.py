@@ -1,0 +1,142 @@
+"""The controller role: Kubernetes objects and IP leases in, OVN NB rows and Kubernetes writes out.
+
+Everyone reads and compiles (a warm standby); only the holder of the lease `kube-ovn-controller` writes (spec E.5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+from datetime import UTC, datetime
+
+from ovnbridge.controller import KINDS, NB_COLUMNS, ControllerState
+from ovnbridge.kube.cache import Cache
+from ovnbridge.kube.lease import Elector, Leadership
+from ovnbridge.kube.writer import Writer
+from ovnbridge.model.ovn import NORTHBOUND, Key
+from ovnbridge.ovsdb.client import Database
+from ovnbridge.ovsdb.committer import Committer
+from ovnbridge.ovsdb.fence import Fence
+from ovnbridge.roles.controller_flags import FLAGS, compile_options
+from ovnbridge.roles.shared import Shared
+from ovnbridge.settings import comma_list
+
+log = logging.getLogger(__name__)
+
+
+class LeadershipLost(Exception):
+    """Another controller leads, or may; the process ends and starts again as a candidate (spec E.5)."""
+
+
+class Controller:
+    """One process's controller; `run` is the role."""
+
+    def __init__(self, settings: argparse.Namespace, shared: Shared) -> None:
+        self._settings = settings
+        self._shared = shared
+        self.database = Database(
+            name="OVN_Northbound",
+            remotes=comma_list(settings.ovn_nb_addr),
+            columns=NB_COLUMNS,
+            probe_interval=float(settings.ovsdb_inactivity_timeout),
+            connect_timeout=float(settings.ovsdb_con_timeout),
+        )
+        self.state = ControllerState(self.database)
+        self.leading = False
+
+    async def run(self) -> None:
+        """Read, compile, and write while leading, until cancelled."""
+        settings, shared = self._settings, self._shared
+        shared.health.ready("controller", self._not_ready)
+        if settings.enable_metrics and settings.pprof_port:
+            await shared.health.listen("0.0.0.0", settings.pprof_port)
+        shared.objects.subscribe(self.state.source)
+        cache = await shared.cache()
+        for resource, decoder in KINDS:
+            cache.want(resource, decoder)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.database.run(), name="northbound")
+            await asyncio.gather(cache.synced(), self.database.synced.wait())
+            self.state.start(compile_options(settings))
+            tasks.create_task(self.state.reactor.run(), name="reactor")
+            await self._elect(cache)
+            raise LeadershipLost("the leader lease is lost; starting anew is the simplest correct way on")
+
+    async def _elect(self, cache: Cache) -> None:
+        connection = await self._shared.connection()
+        identity = self._settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
+        elector = Elector(
+            connection,
+            self._settings.pod_namespace,
+            "kube-ovn-controller",
+            identity,
+            duration=self._settings.leader_elect_lease_duration,
+            renew_deadline=self._settings.leader_elect_renew_deadline,
+            retry=self._settings.leader_elect_retry_period,
+        )
+
+        async def lead(leadership: Leadership) -> None:
+            await self._lead(leadership, cache)
+
+        await elector.run(lead)
+
+    async def _lead(self, leadership: Leadership, cache: Cache) -> None:
+        """Write until leadership ends, which cancels this."""
+        connection = await self._shared.connection()
+        committer = Committer(
+            self.database,
+            self.state.replica,
+            self.state.diff,
+            facts=NORTHBOUND,
+            deadline=float(self._settings.ovn_timeout),
+            fence=Fence(leadership.epoch),
+            on_error=self._bad_row,
+            on_commit=self.state.reactor.committed,
+        )
+        writer = Writer(
+            connection=connection,
+            resources={resource.kind: resource for resource, _ in KINDS},
+            desired=self.state.reactor,
+            objects=self.state.world,
+            observe=cache.observe,
+            now=lambda: datetime.now(UTC),
+            version=cache.version,
+        )
+        log.info("leading epoch=%s", leadership.epoch)
+        self.leading = True
+        try:
+            writer.baseline()
+            self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(committer.run(), name="committer")
+                tasks.create_task(writer.run(), name="writer")
+        finally:
+            self.leading = False
+            self.state.reactor.detach()
+
+    def _bad_row(self, table: str, key: Key, text: str) -> None:
+        owner = self.state.engine.desired.row_owner(table, key)
+        log.error("row refused table=%s key=%s owner=%s error=%s", table, key, owner, text)
+        if owner is not None:
+            self.state.world.put("RowProblem", f"{owner.unit}/{owner.key}", text)
+            self.state.reactor.wake()
+
+    def _not_ready(self) -> str | None:
+        if not self.database.synced.is_set():
+            return "not connected to OVN NB"
+        return None
+
+
+class _Role:
+    name = "controller"
+    flags = FLAGS
+
+    async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
+        """See `Controller`."""
+        await Controller(settings, shared).run()
+
+
+role = _Role()
