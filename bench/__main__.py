@@ -15,9 +15,12 @@ from pathlib import Path
 from bench import burst, change, committer, restart
 from bench.processes import BenchError, calibrate
 from bench.report import Figure, Report
+from bench.rest import Refused
 from bench.settings import Settings, profiled
 from bench.stack import DEFAULT_COMMAND
 
+LONGEST = 420.0
+"""Seconds after which a scenario is given up."""
 HEADLINES = ("ratio", "cpu_ms_per_pod", "p50_share", "loop_lag_p99_ms")
 
 
@@ -103,8 +106,9 @@ async def _run(settings: Settings, names: list[str], *, keep: bool) -> int:
             place.mkdir()
             began = time.monotonic()
             try:
-                report.add(name, await SCENARIOS[name](settings, place))
-            except* (BenchError, OSError) as errors:
+                async with asyncio.timeout(LONGEST):
+                    report.add(name, await SCENARIOS[name](settings, place))
+            except* (BenchError, Refused, OSError) as errors:  # a time-out is an OSError
                 failed = True
                 print(f"\n== {name} FAILED after {time.monotonic() - began:.0f} s", *errors.exceptions, sep="\n   ")
             speed.append(calibrate())
@@ -114,7 +118,7 @@ async def _run(settings: Settings, names: list[str], *, keep: bool) -> int:
     finally:
         if not (keep or failed):
             shutil.rmtree(directory, ignore_errors=True)
-    return int(failed)
+    return int(failed or any(name.endswith("_failed") for name in report.figures))
 
 
 if __name__ == "__main__":

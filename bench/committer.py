@@ -1,8 +1,9 @@
 """The committer against the raw ceiling: ports inserted a second into a switch that has many already.
 
-The raw client sends transactions of 100 ports that were written out beforehand, while nobody monitors the database;
-the committer starts from desired rows and has its replica to keep. Both add the same number of ports to the same
-database, in turns, and take them away again in between.
+The raw client sends transactions of 100 ports that were written out beforehand, while nobody monitors the database
+(`monitored_ratio`: while it is told of all ports itself, as whoever keeps a replica is); the committer starts from
+desired rows and has its replica to keep. All add the same number of ports to the same database, in turns, and they are
+taken away again in between.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bench.settings import Settings
 from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.diff import Differ
 from ovnbridge.engine.items import Row
-from ovnbridge.model.ovn import NORTHBOUND, Key, Ref
+from ovnbridge.model.ovn import NORTHBOUND, Ref
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.replica import Replica
@@ -51,10 +52,14 @@ async def _compare(directory: Path, existing: int, fresh: int, seed: int) -> lis
             await raw.transact({"op": "insert", "table": "Logical_Switch", "row": {"name": SUBNET}})
         for begin in range(0, existing, 2000):
             await floor.insert_rate(nb, SUBNET, base[begin : begin + 2000], 1000, 1)
-        ceilings, rates, costs = [], [], []
+        ceilings: list[float] = []
+        monitored: list[float] = []
+        rates: list[float] = []
+        costs: list[float] = []
         for _ in range(2):
-            ceilings.append(await floor.insert_rate(nb, SUBNET, added, BATCH, WINDOW))
-            await _remove(nb, added)
+            for found, monitor in ((ceilings, False), (monitored, True)):
+                found.append(await floor.insert_rate(nb, SUBNET, added, BATCH, WINDOW, monitor=monitor))
+                await _remove(nb, added)
             rate, cost = await _committed(nb, base, added)
             rates.append(rate)
             costs.append(cost)
@@ -69,6 +74,7 @@ async def _compare(directory: Path, existing: int, fresh: int, seed: int) -> lis
             unit="of raw",
             least=TARGETS.get(existing),
         ),
+        Figure(name=f"{name}_monitored_ratio", value=rate / max(monitored), unit="of raw with a monitor"),
         Figure(name=f"{name}_cpu_us_per_port", value=min(costs), unit="us"),
         Figure(name=f"{name}_foreign_cpu", value=machine.foreign(), unit="of machine"),
     ]
@@ -116,10 +122,7 @@ async def _committed(nb: Ovsdb, base: list[Port], added: list[Port]) -> tuple[fl
     replica, desired = Replica(database, NORTHBOUND), DesiredStore()
     differ = Differ(desired=desired, actual=replica, facts=NORTHBOUND, owns=lambda table, row: False)
 
-    def diff(table: str, key: Key) -> list[object]:
-        return list(differ.diff(table, key))
-
-    committer = Committer(database, replica, diff, facts=NORTHBOUND)  # type: ignore[arg-type]
+    committer = Committer(database, replica, differ.diff, facts=NORTHBOUND)
     tasks = [asyncio.create_task(database.run()), asyncio.create_task(committer.run())]
     try:
         await asyncio.wait_for(database.synced.wait(), 60)

@@ -13,13 +13,13 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from bench import rest
-from bench.generate import ALLOCATED, CIDR, FIRST, SUBNET, Cluster, annotations, mac
-from bench.ovsdb import Ovsdb, connect, insert_ports
+from bench.generate import ALLOCATED, CIDR, FIRST, SUBNET, Cluster, mac, pod_annotations
+from bench.ovsdb import Ovsdb, checked, connect, insert_ports
 from bench.rest import MERGE, Address, Rest
 
 COLUMNS = ["name", "addresses", "external_ids", "port_security", "options", "type", "up"]
@@ -81,7 +81,7 @@ class Minimal:
         meta = {"name": f"{name}.{namespace}", "labels": {**labels, "ovn.kubernetes.io/ip_reserved": "false"}}
         body = {"apiVersion": "kubeovn.io/v1", "kind": "IP", "metadata": meta, "spec": spec}
         await client.request("POST", rest.path("kubeovn.io", "v1", "ips"), orjson.dumps(body))
-        patch = {"metadata": {"annotations": annotations(_TEMPLATE, self._number)}}
+        patch = {"metadata": {"annotations": pod_annotations(_TEMPLATE, self._number)}}
         await client.request("PATCH", rest.path("", "v1", "pods", namespace, name), orjson.dumps(patch), MERGE)
 
 
@@ -114,29 +114,30 @@ async def read_everything(address: Address, nb: Ovsdb) -> Reading:
     return Reading(time.monotonic() - started, time.process_time() - cpu, size)
 
 
-async def insert_rate(nb: Ovsdb, switch: str, ports: list[tuple[str, str, str]], batch: int, window: int) -> float:
-    """Ports a second that the server takes from a client that has everything written out beforehand."""
+async def insert_rate(
+    nb: Ovsdb, switch: str, ports: list[tuple[str, str, str]], batch: int, window: int, *, monitor: bool = False
+) -> float:
+    """Ports a second that the server takes from a client that has everything written out beforehand.
+
+    With `monitor` the client is told of all ports, as one that keeps a replica is; it decodes that and drops it.
+    """
     texts = []
     for start in range(0, len(ports), batch):
         operations = insert_ports(switch, ports[start : start + batch])
         texts.append(orjson.dumps(["OVN_Northbound", *operations]))
     async with connect(nb) as raw:
+        if monitor:
+            wanted = {"Logical_Switch_Port": {"columns": COLUMNS}}
+            await raw.send("monitor", orjson.dumps(["OVN_Northbound", "floor", wanted]))
         started = time.monotonic()
-        await _windowed(raw, texts, window)
+        flying: deque[asyncio.Future[list[Any]]] = deque()
+        for text in texts:
+            if len(flying) >= window:
+                checked(await flying.popleft())
+            flying.append(raw.send("transact", text))
+        for future in flying:
+            checked(await future)
         return len(ports) / (time.monotonic() - started)
-
-
-async def _windowed(raw: object, texts: list[bytes], window: int) -> None:
-    from bench.ovsdb import Raw, checked
-
-    assert isinstance(raw, Raw)
-    flying: deque[asyncio.Future[list[object]]] = deque()
-    for text in texts:
-        if len(flying) >= window:
-            checked(await flying.popleft())
-        flying.append(raw.send("transact", text))
-    for future in flying:
-        checked(await future)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def labels(cluster: Cluster, index: int) -> dict[str, str]:
     return {"app": f"app-{draw % 50}", "tier": ("web", "db", "cache")[draw // 64 % 3], "pod-template-hash": "7d9c5"}
 
 
-def annotations(cluster: Cluster, index: int) -> dict[str, str]:
+def pod_annotations(cluster: Cluster, index: int) -> dict[str, str]:
     """What a controller leaves on a pod in the default subnet."""
     return {
         ALLOCATED: "true",
@@ -165,7 +165,7 @@ def pod(cluster: Cluster, index: int) -> Object:
     posted = new_pod(cluster, index)
     name, space = pod_name(cluster, index), namespace_name(cluster, index)
     meta = _meta(cluster, "pod", index, name, space, labels=posted["metadata"]["labels"])
-    meta["annotations"] = annotations(cluster, index)
+    meta["annotations"] = pod_annotations(cluster, index)
     meta["generation"] = 1
     meta["ownerReferences"] = [
         {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name[:-6], "uid": meta["uid"], "controller": True}

@@ -32,6 +32,8 @@ class Sampler:
     def start(self) -> None:
         """Begin; main thread only."""
         self._began = time.process_time()
+        wakeup = signal.set_wakeup_fd  # the loop's pipe is full while the loop is blocked: not worth a word
+        signal.set_wakeup_fd = lambda fd: wakeup(fd, warn_on_full_buffer=False)  # type: ignore[assignment,misc]
         signal.signal(signal.SIGPROF, self._sample)
         signal.siginterrupt(signal.SIGPROF, False)
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
@@ -106,7 +108,7 @@ def main() -> int:
         finally:
             task.cancel()
 
-    cli._serve = watched
+    cli._serve = watched  # type: ignore[assignment]
     try:
         return cli.main(sys.argv[1:])
     finally:

@@ -38,7 +38,7 @@ class Ovsdb:
 
     async def __aenter__(self) -> Self:
         schema = f"/usr/share/ovn/{SCHEMAS[self.name]}"
-        await asyncio.to_thread(subprocess.run, ["ovsdb-tool", "create", self.file, schema], check=True)
+        await asyncio.to_thread(subprocess.check_call, ["ovsdb-tool", "create", str(self.file), schema])
         command = ["ovsdb-server", str(self.file), f"--remote=p{self.remote}", "-vconsole:warn", "--no-chdir"]
         command.append(f"--unixctl={self._directory / self.name}.ctl")
         self._child = Child(self.name, command, self._directory / f"{self.name}.log")

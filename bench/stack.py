@@ -230,7 +230,7 @@ class Controller:
             await until(said, f"controller says {self.marker!r}", deadline, 0.02)
         return time.monotonic() - self.child.started
 
-    async def quiet(self, deadline: float = 300.0, window: float = 1.5, share: float = 0.04) -> Quiet:
+    async def quiet(self, deadline: float = 300.0, window: float = 1.3, share: float = 0.04) -> Quiet:
         """Wait until it has used less than `share` of a CPU for a whole window; the beginning of that window."""
         samples: list[tuple[float, float]] = []
         ends = time.monotonic() + deadline

@@ -54,11 +54,6 @@ class Tap:
         """OVSDB transactions, whether or not they had an effect."""
         return self.counts["transact"]
 
-    @property
-    def bytes(self) -> int:
-        """Bytes in both directions."""
-        return self.counts["up"] + self.counts["down"]
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream, towards = await self._connect()

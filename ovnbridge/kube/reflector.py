@@ -317,6 +317,8 @@ class Reflector(Generic[T]):
         except UNREADABLE as error:
             log.warning("malformed watch event resource=%s error=%s line=%r", self._name, error, line[:200])
             raise _Relist("malformed event") from error
+        if not head.metadata.resource_version:
+            raise _Relist("event without a version")
         if event.type == "BOOKMARK":
             self._known.bookmark(head.version)
         elif event.type in ("ADDED", "MODIFIED"):

@@ -206,7 +206,7 @@ class Lab:
 
     async def apply(self, source: str | Path) -> str:
         """Applies manifests: a path, or their text."""
-        if isinstance(source, Path) or ("\n" not in source and Path(source).exists()):
+        if isinstance(source, Path) or (source[:1] not in "{[" and "\n" not in source and Path(source).exists()):
             return await self.kubectl("apply", "-f", str(source))
         return await self.kubectl("apply", "-f", "-", input=source)
 

@@ -9,6 +9,7 @@ external network; all links are made inside the lab's namespaces, the host's net
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,6 +108,21 @@ async def _hold(command: Sequence[str]) -> asyncio.subprocess.Process:
         error = await process.stderr.read()
         raise LabError(f"cannot make a machine: {error.decode(errors='replace').strip()}")
     return process
+
+
+def raise_neighbour_limits() -> None:
+    """Lets the kernel keep as many neighbours as a lab's pods have.
+
+    The limits count all network namespaces together, and only the host can change them. The default of 1024 is less
+    than 60 pods that all speak with each other need, and entries of namespaces that went stay counted for a while:
+    pings then fail with "No buffer space available" and nothing else says why. Limits that are higher stay.
+    """
+    for family in ("ipv4", "ipv6"):
+        for name, least in (("gc_thresh3", 131072), ("gc_thresh2", 65536)):
+            path = Path(f"/proc/sys/net/{family}/neigh/default/{name}")
+            with contextlib.suppress(OSError):
+                if int(path.read_text()) < least:
+                    path.write_text(str(least))
 
 
 async def build_fabric(options: LabOptions) -> None:

@@ -1,6 +1,6 @@
 """Who reaches whom, asked from inside: echo requests and TCP connections by sockets in the sources' namespaces.
 
-It runs on the supervisor's loop and starts no process, so that the asking does not use up the machine that is asked about.
+It runs on the supervisor's loop and starts no process, so that the asking does not use up the machine that is asked.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ async def reach(
     namespaces: Namespaces, sources: Sequence[str], targets: Sequence[str], port: int | None
 ) -> dict[str, list[str]]:
     """For each source namespace the target addresses that answer."""
-    slots = asyncio.Semaphore(_SOURCES_AT_ONCE)
     connections = asyncio.Semaphore(_CONNECTIONS_AT_ONCE)
 
     async def from_one(source: str) -> list[str]:
-        async with slots:
-            if port is not None:
-                answers = await asyncio.gather(
-                    *(_connects(namespaces, source, to, port, connections) for to in targets)
-                )
-                return [target for target, answered in zip(targets, answers, strict=True) if answered]
-            found: list[str] = []
-            for version in (4, 6):
-                family = [target for target in targets if ipaddress.ip_address(target).version == version]
-                if family:
-                    found += await _pings(namespaces, source, family, version)
-            return found
+        if port is not None:
+            answers = await asyncio.gather(*(_connects(namespaces, source, to, port, connections) for to in targets))
+            return [target for target, answered in zip(targets, answers, strict=True) if answered]
+        found: list[str] = []
+        for version in (4, 6):
+            family = [target for target in targets if ipaddress.ip_address(target).version == version]
+            if family:
+                found += await _pings(namespaces, source, family, version)
+        return found
 
-    return dict(zip(sources, await asyncio.gather(*(from_one(source) for source in sources)), strict=True))
+    answers: dict[str, list[str]] = {}
+    for start in range(0, len(sources), _SOURCES_AT_ONCE):
+        group = sources[start : start + _SOURCES_AT_ONCE]
+        answers |= zip(group, await asyncio.gather(*(from_one(source) for source in group)), strict=True)
+    return answers
 
 
 async def _connects(

@@ -73,6 +73,7 @@ class Supervisor:
             paths.cni_binaries(name).mkdir(parents=True)
         await self._control.start()
         daemons = Daemons(options, paths, self._register)
+        machine.raise_neighbour_limits()
         async with self._phase("machines"):
             await asyncio.gather(machine.build_fabric(options), daemons.prepare())
             names = (machine.FABRIC, machine.CENTRAL, *options.node_names)
@@ -227,6 +228,7 @@ class Supervisor:
             await component.stop()
 
     async def reach(self, sources: list[str], targets: list[str], port: int | None) -> dict[str, list[str]]:
+        pods = [str(sandbox["netns"]) for sandbox in self.sandboxes().values()]
         return await reach(self._namespaces, sources, targets, port)
 
     async def api(self, action: str, arguments: dict[str, Any]) -> Any:

@@ -138,6 +138,10 @@ class Host:
             if host_kernel.concerns_host(data, self._watched):
                 self._dirty.set()
 
+    async def node_port_served(self, *, timeout: float) -> None:
+        """Wait until OVN serves `ovn0`, at most `timeout` seconds."""
+        await self._switch.until(lambda: self._switch.installed(NODE_INTERFACE), timeout=timeout)
+
     # ---- one round
 
     async def reconcile(self) -> None:
@@ -259,6 +263,7 @@ class GatewayWatch:
     async def run(self) -> None:
         """Watch until cancelled."""
         await self._host.configured.wait()
+        await self._host.node_port_served(timeout=self._PERIOD)
         failures = 0
         while True:
             assert self._host.port is not None

@@ -192,9 +192,9 @@ def family(ip: str) -> int:
     return int(socket.AF_INET6 if ":" in ip else socket.AF_INET)
 
 
-def new_veth(host: str, *, peer: str, netns_fd: int, mac: str, mtu: int, alias: str, queue_length: int = 1000) -> Any:
-    """Create a pair at its final places: host end up, peer in its namespace with name, MAC and alias."""
-    inside: list[Any] = [("IFLA_IFNAME", peer), ("IFLA_IFALIAS", alias), ("IFLA_NET_NS_FD", netns_fd)]
+def new_veth(host: str, *, peer: str, netns_fd: int, mac: str, mtu: int, queue_length: int = 1000) -> Any:
+    """Create a pair at its final places: host end up, peer in its namespace with name and MAC."""
+    inside: list[Any] = [("IFLA_IFNAME", peer), ("IFLA_NET_NS_FD", netns_fd)]
     outside: list[Any] = [("IFLA_IFNAME", host), ("IFLA_TXQLEN", queue_length)]
     if mac:
         inside.append(("IFLA_ADDRESS", mac))

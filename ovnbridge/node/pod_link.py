@@ -75,7 +75,7 @@ def _make_pair(outside: Netlink, inside: Netlink, wanted: Interface, target: int
     """Create the pair; True when it is new. What stands in the way is kept if right, replaced if ours."""
     for _ in range(2):
         request = netlink.new_veth(
-            wanted.host, peer=wanted.name, netns_fd=target, mac=wanted.mac, mtu=wanted.mtu, alias=wanted.alias
+            wanted.host, peer=wanted.name, netns_fd=target, mac=wanted.mac, mtu=wanted.mtu
         )
         (code,) = outside.attempt([request])
         if code == 0:
@@ -102,6 +102,8 @@ def _configure(inside: Netlink, wanted: Interface, link: HostLink, *, fresh: boo
             requests.append(netlink.change_link(link.index, mtu=wanted.mtu))
         present = set(read_addresses(inside, link.index))
         requests += [netlink.delete_address(link.index, address) for address in sorted(present - set(wanted.addresses))]
+    if link.alias != wanted.alias:  # fast-path modules know our links by it (spec A6)
+        requests.append(netlink.change_link(link.index, ifalias=wanted.alias))
     if not link.up:
         requests.append(netlink.change_link(link.index, up=True))
     for address in wanted.addresses:

@@ -1,7 +1,7 @@
-"""What the node role says to Kubernetes: pod events, Node annotations and its NetworkUnavailable condition.
+"""What the node role says to Kubernetes: pod events, where leases are used, Node annotations and its condition.
 
-Called by `cni/service` and `host`; writes through the connection of `kube/`, injected. Events never delay a pod:
-they go through a bounded queue, and are dropped when the API server does not keep up.
+Called by `cni/service` and `host`; writes through the connection of `kube/`, injected. What is about a pod never delays
+it: it goes through a bounded queue, and is dropped when the API server does not keep up.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 import datetime
 import logging
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from ovnbridge.model.kube import Node, Pod
-from ovnbridge.model.resource import EVENT, NODE, Resource
+from ovnbridge.model.resource import EVENT, IP, NODE, Resource
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ _WARNINGS_SECONDS: Final = 2.0
 
 class Api(Protocol):
     """What is needed of `kube.connection.Connection`."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object."""
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object."""
@@ -40,6 +43,11 @@ class Api(Protocol):
         """Change part of an object."""
 
 
+class _Job(NamedTuple):
+    what: str
+    work: Callable[[], Awaitable[Any]]
+
+
 class Reporter:
     """See the module's docstring."""
 
@@ -48,16 +56,34 @@ class Reporter:
         self._api = api
         self._node_name = node_name
         self._failures: tuple[type[Exception], ...] = (*failures, TimeoutError)
-        self._events: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(_QUEUE)
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue(_QUEUE)
 
     async def run(self) -> None:
-        """Post queued events until cancelled."""
+        """Write what is queued until cancelled."""
         while True:
-            namespace, body = await self._events.get()
+            job = await self._jobs.get()
             try:
-                await self._api.create(EVENT, namespace, body)
+                await job.work()
             except self._failures as error:
-                log.warning("event not posted reason=%s error=%s", body["reason"], error)
+                log.warning("not written what=%s error=%s", job.what, error)
+
+    def _queue(self, what: str, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            self._jobs.put_nowait(_Job(what, work))
+        except asyncio.QueueFull:
+            log.warning("dropped what=%s", what)
+
+    def lease_used_here(self, name: str, subnet: str) -> None:
+        """Queue the correction of an IP object that names another node, as after a live migration (spec A4.4)."""
+        self._queue(f"lease {name}", lambda: self._place_lease(name, subnet))
+
+    async def _place_lease(self, name: str, subnet: str) -> None:
+        found = await self._api.get(IP, "", name)
+        if (found.get("spec") or {}).get("nodeName") == self._node_name:
+            return
+        labels = {subnet: "", "ovn.kubernetes.io/node-name": self._node_name}
+        spec = {"nodeName": self._node_name, "attachIps": [], "attachSubnets": [], "attachMacs": []}
+        await self._api.patch(IP, "", name, {"metadata": {"labels": labels}, "spec": spec})
 
     def pod_event(self, namespace: str, pod: str, uid: str, *, kind: str, reason: str, message: str) -> None:
         """Queue an event about a pod; `kind` is Normal or Warning."""
@@ -77,10 +103,7 @@ class Reporter:
             "lastTimestamp": now,
             "count": 1,
         }
-        try:
-            self._events.put_nowait((namespace, body))
-        except asyncio.QueueFull:
-            log.warning("event dropped reason=%s pod=%s/%s", reason, namespace, pod)
+        self._queue(f"event {reason} of {namespace}/{pod}", lambda: self._api.create(EVENT, namespace, body))
 
     async def pod_warning(self, pod: Pod) -> str:
         """The latest warning about a pod that is not our own, empty when none is known."""

@@ -108,7 +108,7 @@ class Controller:
         log.info("leading epoch=%s", leadership.epoch)
         self.leading = True
         try:
-            writer.baseline()
+            writer.baseline(list(self.state.engine.desired.object_keys()))
             self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(committer.run(), name="committer")

@@ -148,6 +148,7 @@ class Scripted:
     def __init__(self) -> None:
         self.lists: list[Callable[[web.Request], Any]] = []
         self.watches: list[Callable[[web.Request], AsyncIterator[bytes]]] = []
+        self.watch_refusals: list[dict[str, Any]] = []
         self.requests: list[dict[str, str]] = []
         self.counts: Counter[str] = Counter()
         self.connection: Connection | None = None
@@ -156,6 +157,9 @@ class Scripted:
         self.requests.append(dict(request.query))
         if request.query.get("watch"):
             self.counts["watch"] += 1
+            if self.watch_refusals:
+                refusal = self.watch_refusals.pop(0)
+                return web.json_response(refusal, status=refusal["code"])
             script = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0]
             return await self._stream(request, script)
         self.counts["list"] += 1

@@ -355,3 +355,6 @@ async def test_sixty_pods_start_quickly(lab: Lab) -> None:
     assert time.monotonic() - started < 30
     addresses = [sandbox["addresses"][0] for sandbox in (await lab.remote.sandboxes()).values()]
     assert len(set(addresses)) == 60
+    matrix = await lab.ping_matrix()
+    assert len(matrix.answers) == 63 * 60
+    assert matrix.failures == [], "more neighbours than the kernel has room for are not in the way"

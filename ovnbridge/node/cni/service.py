@@ -182,6 +182,8 @@ class CniService:
                     result = await self._address_only(request, attachment)
         except TimeoutError:
             raise CniError(TRY_AGAIN_LATER, f"not done after {self._limits.add:g} s", stage="configure-nic") from None
+        if attachment.addresses:
+            self._reporter.lease_used_here(attachment.port, attachment.subnet)
         for warning in attachment.warnings:
             log.warning("route skipped pod=%s problem=%s", request.pod_key, warning)
         self._reporter.pod_event(
