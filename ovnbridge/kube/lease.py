@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from ovnbridge.kube.backoff import Backoff
 from ovnbridge.kube.connection import ApiError, Connection, object_path
 from ovnbridge.kube.plan import micro_timestamp
 from ovnbridge.kube.wire import UNREADABLE, decode
@@ -151,21 +152,21 @@ class Elector:
 
     async def _acquire(self) -> None:
         watching = asyncio.ensure_future(self._watch())
+        backoff = Backoff(first=0.2, longest=self._retry, random_source=self._random)
         try:
             while True:
                 self._free.clear()
-                wait = self._retry * self._random.uniform(0.8, 1.2)
                 try:
                     async with asyncio.timeout(self._retry):
                         if await self._hold():
                             return
-                    wait = min(wait, max(self._rival_until() - self._clock(), 0.01))
+                    backoff.reset()
+                    wait = min(self._retry * self._random.uniform(0.8, 1.2), self._rival_until() - self._clock())
                 except (ApiError, TimeoutError) as error:
-                    log.info("lease not acquired lease=%s error=%s", self._place, error)
-                    if isinstance(error, ApiError) and error.status == 409:
-                        wait = min(wait, self._random.uniform(0.0, 0.2))  # somebody was faster: see who
+                    log.info("lease not acquired lease=%s error=%r", self._place, error)
+                    wait = backoff.next()
                 try:
-                    async with asyncio.timeout(wait):
+                    async with asyncio.timeout(max(wait, 0.01)):
                         await self._free.wait()
                 except TimeoutError:
                     pass

@@ -148,7 +148,9 @@ class Writer:
         now = loop.time()
         if now >= self._paused_until:
             due = self._lanes.next_due()
-            if self._active < self._concurrency and (self._lanes.ready() or (due is not None and due <= now)):
+            # After a failure that was nobody's own, one request finds out whether the server is back.
+            concurrency = 1 if self._outage.failures else self._concurrency
+            if self._active < concurrency and (self._lanes.ready() or (due is not None and due <= now)):
                 self._active += 1
                 self._tasks.create_task(self._work(), name="kubernetes writer")
             wake = due
@@ -354,12 +356,17 @@ class Writer:
         loop = asyncio.get_running_loop()
         kind, key = entry.key
         if error.status in (0, 401, 429, 503):
-            # Not about this object: everybody waits, and the first to try again finds out.
+            # Not about this object: everybody waits. The requests that were under way fail with it, as one failure.
             self.stats.throttled += 1
-            delay = max(self._outage.next(), error.retry_after or 0.0)
+            delay = error.retry_after or 0.0
+            if loop.time() >= self._paused_until:
+                delay = max(self._outage.next(), delay)
+                log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
             self._paused_until = max(self._paused_until, loop.time() + delay)
-            log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
-            self._lanes.put_back(entry)
+            if error.status == 429:
+                self._lanes.put_back(entry)
+            else:  # it may be this one that the server cannot answer: let another one try first
+                self._lanes.retry(entry, loop.time())
         elif error.status >= 500 or error.status in (408, 409):
             self.stats.retries += 1
             delay = self._lanes.retry(entry, loop.time(), least=error.retry_after or 0.0)

@@ -335,26 +335,31 @@ class Lab:
         return done
 
     async def ping_matrix(
-        self, pods: Iterable[str] | None = None, nodes: bool = True, tcp_port: int | None = None
+        self,
+        pods: Iterable[str] | None = None,
+        nodes: bool = True,
+        tcp_port: int | None = None,
+        targets: Iterable[str] | None = None,
     ) -> Matrix:
-        """Every pod (as `namespace/name`; all of them by default) to every pod, and every node to every pod."""
+        """Every pod (as `namespace/name`; all of them by default) to every pod or `targets`, and every node to those."""
         sandboxes = await self.remote.sandboxes()
         wanted = sorted(sandboxes) if pods is None else [pod if "/" in pod else f"default/{pod}" for pod in pods]
-        missing = [pod for pod in wanted if pod not in sandboxes]
+        aims = wanted if targets is None else list(targets)
+        missing = [pod for pod in (*wanted, *aims) if pod not in sandboxes]
         if missing:
             raise LabError(f"no sandbox of {', '.join(missing)}")
         sources = {pod: sandboxes[pod]["netns"] for pod in wanted}
         if nodes:
             sources |= {node: node for node in self.node_names}
-        targets = {pod: sandboxes[pod]["addresses"] for pod in wanted}
-        addresses = list(dict.fromkeys(address for group in targets.values() for address in group))
+        groups = {pod: sandboxes[pod]["addresses"] for pod in aims}
+        addresses = list(dict.fromkeys(address for group in groups.values() for address in group))
         question = {"sources": list(dict.fromkeys(sources.values())), "targets": addresses, "port": tcp_port}
         answers = {source: set(found) for source, found in (await self.remote.ask("/reach", question)).items()}
         return Matrix(
             {
                 (source, target): answers[netns].issuperset(group)
                 for source, netns in sources.items()
-                for target, group in targets.items()
+                for target, group in groups.items()
             }
         )
 

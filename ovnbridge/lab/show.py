@@ -11,6 +11,7 @@ from typing import Any
 from ovnbridge.lab.client import Object
 from ovnbridge.lab.errors import LabError
 from ovnbridge.lab.lab import Lab
+from ovnbridge.lab.matrix import Matrix
 from ovnbridge.model.resource import DAEMON_SET, DEPLOYMENT, JOB, POD, SERVICE, STATEFUL_SET
 
 _POLL = 0.2
@@ -34,21 +35,25 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 async def run_manifests(lab: Lab, files: Sequence[str], timeout: float) -> bool:
-    """Applies, waits and shows; returns whether everything became available."""
+    """Applies, waits and shows; returns whether everything became available and reachable."""
     started = time.monotonic()
     for file in files:
         print(await lab.kubectl("apply", "-f", file), end="")
     waiting = await _wait(lab, timeout)
     print(f"\n{'everything is available' if not waiting else 'NOT available: ' + ', '.join(waiting)}", end=" ")
     print(f"after {time.monotonic() - started:.1f} s\n")
+    print(await lab.kubectl("get", "nodes", "-o", "wide"))
     print(await lab.kubectl("get", "pods", "--all-namespaces", "-o", "wide"))
     print(await lab.kubectl("get", "services", "--all-namespaces"))
     if waiting:
         pods = [pod for pod in await lab.items(POD) if _not_ready(pod)]
         print(await lab.why(pods, timeout))
-    await _show_reach(lab)
+    reached = await _show_reach(lab)
     _show_words(await lab.words(), await lab.items(SERVICE))
-    return not waiting
+    good = reached and not waiting
+    verdict = "every workload is available and every pod reached" if good else "FAILED, see above"
+    print(f"\n{verdict}; {time.monotonic() - started:.1f} s since the first manifest")
+    return good
 
 
 async def _wait(lab: Lab, timeout: float) -> list[str]:
@@ -91,20 +96,42 @@ def _not_ready(pod: Object) -> bool:
     return not _has(status, "Ready")
 
 
-async def _show_reach(lab: Lab) -> None:
+async def _show_reach(lab: Lab) -> bool:
+    """Pings and TCP connections between all; returns whether all were answered."""
     pods = sorted(await lab.remote.sandboxes())
     if not pods:
-        return
+        return True
     if len(pods) > _MATRIX_LIMIT:
-        print(f"(no ping matrix: {len(pods)} pods, shown up to {_MATRIX_LIMIT})")
-        return
+        print(f"(no reachability: {len(pods)} pods, shown up to {_MATRIX_LIMIT})")
+        return True
     try:
-        matrix = await lab.ping_matrix(pods)
+        pings, connections = await lab.ping_matrix(pods), await _connections(lab, pods)
     except LabError as error:  # a pod that ended meanwhile
-        print(f"no ping matrix: {error}")
-        return
-    print(f"ping from each pod and node to each pod: {len(matrix.failures)} of {len(matrix.answers)} without answer")
-    print(matrix.table())
+        print(f"no reachability: {error}")
+        return True
+    print(f"ping from each pod and node to each pod: {len(pings.failures)} of {len(pings.answers)} without answer")
+    print(pings.table())
+    failed, asked = len(connections.failures), len(connections.answers)
+    print(f"\nTCP from each pod and node to each pod's declared ports: {failed} of {asked} without answer")
+    if asked:
+        print(connections.table())
+    return pings.ok and connections.ok
+
+
+async def _connections(lab: Lab, pods: list[str]) -> Matrix:
+    """TCP connections to the ports that pods declare; a pair counts when all its ports answer."""
+    ports: dict[int, list[str]] = defaultdict(list)
+    for pod in await lab.items(POD):
+        key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for container in pod["spec"]["containers"]:
+            for port in container.get("ports") or ():
+                if key in pods and port.get("protocol", "TCP") == "TCP" and key not in ports[port["containerPort"]]:
+                    ports[port["containerPort"]].append(key)
+    answers: dict[tuple[str, str], bool] = {}
+    for number, targets in sorted(ports.items()):
+        for pair, answered in (await lab.ping_matrix(pods, tcp_port=number, targets=targets)).answers.items():
+            answers[pair] = answers.get(pair, True) and answered
+    return Matrix(answers)
 
 
 def _show_words(words: dict[str, list[str]], services: list[Object]) -> None:

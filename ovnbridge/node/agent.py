@@ -85,6 +85,7 @@ class Agent:
         )
         self.collector = Collector(cluster=cluster, switch=switch, kernel=self.kernel, active=self.service.active)
         self.server = CniServer(self.service, observe=self._observe)
+        self._serving = asyncio.Event()
         self.ready = asyncio.Event()
         """Set when pods can be served and the runtime knows it."""
 
@@ -108,6 +109,7 @@ class Agent:
                 # DEL must work even while the node cannot serve an ADD.
                 await self.switch.synced()
                 await self.server.start(options.socket)
+                self._serving.set()
         finally:
             await self.server.stop()
             self.kernel.close()
@@ -123,8 +125,7 @@ class Agent:
     async def _become_ready(self) -> None:
         await self.host.configured.wait()
         await self.gateway.reachable.wait()
-        while not self.server.listening:
-            await asyncio.sleep(0)
+        await self._serving.wait()
         options = self._options
         if options.configuration is not None:
             written = install.install_configuration(

@@ -41,6 +41,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     network_type: str = "geneve"
     encap_checksum: bool = True
     host_tunnel_source: bool = False
+    vxlan_tx_off: bool = False
     cluster_router: str = "ovn-cluster"
     primary: bool = True
     """False when another CNI connects the pods' default interface: then the node condition is not ours."""
@@ -202,9 +203,16 @@ class Host:
             dict(plan.open_vswitch_ids(chosen, networks, checksum=options.encap_checksum))
         )
         self._watch(state)
+        tunnel = host_kernel.TUNNEL_LINKS.get(options.network_type, "")
+        if tunnel in state.links:
+            tx_off = options.network_type == "geneve" or options.vxlan_tx_off
+            if changed := await self._kernel.run(host_kernel.tend_tunnel, tunnel, tx_off=tx_off):
+                log.info("tunnel link configured interface=%s changed=%s", tunnel, ", ".join(changed))
 
     def _watch(self, state: HostState) -> None:
-        names = {NODE_INTERFACE, self._encapsulation.interface if self._encapsulation else ""}
+        names = {NODE_INTERFACE, *host_kernel.TUNNEL_LINKS.values()}
+        if self._encapsulation is not None:
+            names.add(self._encapsulation.interface)
         self._watched = {link.index for name, link in state.links.items() if name in names}
 
     async def _announce_chassis(self, node: Node) -> None:

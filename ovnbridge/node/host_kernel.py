@@ -22,7 +22,7 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
 )
 
-from ovnbridge.node import netlink
+from ovnbridge.node import netlink, netns
 from ovnbridge.node.names import NODE_INTERFACE
 from ovnbridge.node.netlink import Netlink
 from ovnbridge.node.plan import HostAddress, HostLink, HostRoute, NodePort, RouteChanges, link_local
@@ -30,6 +30,8 @@ from ovnbridge.node.pod_link import read_link
 
 MONITOR_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links, IPv4 and IPv6 addresses and routes
 QUEUE_LENGTH: Final = 1000
+TUNNEL_LINKS: Final = {"geneve": "genev_sys_6081", "vxlan": "vxlan_sys_4789"}
+_NAMES: Final = tuple(name.encode() + b"\0" for name in (NODE_INTERFACE, *TUNNEL_LINKS.values()))
 _SCOPE_LINK: Final = 253
 _UNICAST: Final = 1
 _RTA_OIF: Final = 4
@@ -37,7 +39,10 @@ _BOOT: Final = 3  # protocol of routes that no daemon set
 
 
 class HostState(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine's addresses, the links that have one, `ovn0`, and routes of the main table by link."""
+    """This machine's addresses and links, and routes of the main table by link.
+
+    Of links without an address, except `ovn0`, only name and index are read.
+    """
 
     links: Mapping[str, HostLink]
     addresses: tuple[HostAddress, ...]
@@ -70,8 +75,9 @@ def read() -> HostState:
                 name = names.get(message.get_attr("RTA_OIF") or 0)
                 if route is not None and name is not None:
                     routes.setdefault(name, []).append(route)
+    links = {name: HostLink(name=name, index=index) for index, name in names.items() if name != NODE_INTERFACE}
     return HostState(
-        links={link.name: link for link in found if link is not None},
+        links=links | {link.name: link for link in found if link is not None},
         addresses=addresses,
         routes={name: tuple(entries) for name, entries in routes.items()},
     )
@@ -168,12 +174,27 @@ def apply_routes(changes: RouteChanges) -> list[str]:
     return failed
 
 
+def tend_tunnel(name: str, *, tx_off: bool) -> list[str]:
+    """The kernel datapath's tunnel link is up, and makes checksums in software if wanted (spec B2, B5)."""
+    changed: list[str] = []
+    with Netlink() as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        link = read_link(sock, name)
+        if link is None:
+            return changed
+        if not link.up:
+            sock.apply([netlink.change_link(link.index, up=True)])
+            changed.append("up")
+        if tx_off and netns.disable_tx_checksum(control, name):
+            changed.append("tx off")
+    return changed
+
+
 def concerns_host(data: bytes, links: Iterable[int]) -> bool:
     """Whether notifications are about something that `host` looks at: `ovn0`, these links, any global address."""
     indexes = frozenset(links)
     for kind, _, _, payload in netlink.split(data):
         if kind in (RTM_NEWLINK, RTM_DELLINK):
-            if _index(payload, 4) in indexes or NODE_INTERFACE.encode() + b"\0" in payload:
+            if _index(payload, 4) in indexes or any(name in payload for name in _NAMES):
                 return True
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
             if payload[3] != _SCOPE_LINK:

@@ -20,6 +20,7 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NL
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
+    RTM_DELNEIGH,
     RTM_DELROUTE,
     RTM_GETADDR,
     RTM_GETLINK,
@@ -303,6 +304,11 @@ def use_neighbour(index: int, ip: str) -> Any:
     """Make the kernel resolve a neighbour now, as if a packet waited for it."""
     fields = {"family": family(ip), "ifindex": index, "state": NUD_NONE, "flags": NTF_USE}
     return _message(ndmsg, RTM_NEWNEIGH, NLM_F_CREATE, fields, [("NDA_DST", ip)])
+
+
+def forget_neighbour(index: int, ip: str) -> Any:
+    """Drop what the kernel knows about a neighbour, also that it has just asked in vain."""
+    return _message(ndmsg, RTM_DELNEIGH, 0, {"family": family(ip), "ifindex": index}, [("NDA_DST", ip)])
 
 
 def one(netlink: Netlink, message: Any) -> Any | None:

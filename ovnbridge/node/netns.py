@@ -82,13 +82,15 @@ def allow_ipv6() -> None:
                     raise
 
 
-def disable_tx_checksum(sock: socket.socket, interface: str) -> None:
-    """`ethtool -K interface tx off` in the namespace of `sock`.
+def disable_tx_checksum(sock: socket.socket, interface: str) -> bool:
+    """`ethtool -K interface tx off` in the namespace of `sock`; False when it is off already.
 
     Needed on every veth that originates traffic into a userspace datapath: else TCP fails and ping works (gotcha G1).
     """
-    if _ethtool(sock, interface, _ETHTOOL_GTXCSUM, 0):
-        _ethtool(sock, interface, _ETHTOOL_STXCSUM, 0)
+    if not _ethtool(sock, interface, _ETHTOOL_GTXCSUM, 0):
+        return False
+    _ethtool(sock, interface, _ETHTOOL_STXCSUM, 0)
+    return True
 
 
 def _ethtool(sock: socket.socket, interface: str, command: int, value: int) -> int:

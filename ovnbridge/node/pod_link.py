@@ -74,9 +74,7 @@ def build(wanted: Interface, path: str, on_pair: Callable[[], None] = lambda: No
 def _make_pair(outside: Netlink, inside: Netlink, wanted: Interface, target: int) -> bool:
     """Create the pair; True when it is new. What stands in the way is kept if right, replaced if ours."""
     for _ in range(2):
-        request = netlink.new_veth(
-            wanted.host, peer=wanted.name, netns_fd=target, mac=wanted.mac, mtu=wanted.mtu
-        )
+        request = netlink.new_veth(wanted.host, peer=wanted.name, netns_fd=target, mac=wanted.mac, mtu=wanted.mtu)
         (code,) = outside.attempt([request])
         if code == 0:
             return True
@@ -188,10 +186,15 @@ def drop_default_routes(path: str, families: Iterable[int]) -> None:
                     inside.apply([netlink.delete_route(index, destination)], tolerate=(errno.ESRCH,))
 
 
-def neighbour_socket(path: str) -> Netlink:
-    """A socket in the sandbox that hears of its neighbours; the caller closes it. Raises NamespaceGone."""
+def neighbour_sockets(path: str) -> tuple[Netlink, socket.socket]:
+    """In the sandbox: a socket that hears of its neighbours, and one for ICMPv6. The caller closes them.
+
+    Raises NamespaceGone.
+    """
     with netns.entered(path):
-        return Netlink(groups=_NEIGHBOUR_GROUP)
+        echo = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6)
+        echo.setblocking(False)
+        return Netlink(groups=_NEIGHBOUR_GROUP), echo
 
 
 def read_link(socket_: Netlink, name: str) -> HostLink | None:

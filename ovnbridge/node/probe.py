@@ -12,8 +12,9 @@ import random
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWNEIGH
 
 from ovnbridge.node import netlink, netns, packets, pod_link
@@ -23,6 +24,8 @@ from ovnbridge.node.netlink import NUD_REACHABLE, Netlink
 RETRY_SECONDS: Final = 1.0
 _DETECTION_SECONDS: Final = 5.0
 _IPV6_ADDRESS_GROUP: Final = 0x100
+_FIRST_PAUSES: Final = (0.1, 0.2, 0.4)
+_ECHO_IDENTIFIER: Final = 0x6F62
 _PROBES: Final = 3
 _PROBE_WAIT, _PROBE_MIN, _PROBE_MAX, _ANNOUNCE_WAIT = 1.0, 1.0, 2.0, 2.0  # RFC 5227, 1.1
 _USABLE: Final = NUD_REACHABLE | 0x08 | 0x10 | netlink.NUD_PERMANENT  # reachable, delay, probe, permanent
@@ -53,42 +56,59 @@ async def _wait(event: asyncio.Event, seconds: float) -> bool:
 async def gateways_answer(
     kernel: Kernel, path: str, index: int, gateways: Iterable[str], *, tries: int
 ) -> dict[str, int]:
-    """Resolve gateways from inside a sandbox, once a second; returns the silent ones with the number of tries."""
+    """Resolve gateways from inside a sandbox; returns the silent ones with the number of tries.
+
+    The first tries follow each other quickly, so that one lost packet does not cost the pod a second.
+    """
     missing = dict.fromkeys(gateways, 0)
     if not missing:
         return missing
-    sock = await kernel.run(pod_link.neighbour_socket, path)
-    with sock:
+    sock, echo = await kernel.run(pod_link.neighbour_sockets, path)
+    with sock, echo:
         async with _readable(sock.socket) as event:
-            for _ in range(tries):
+            for attempt in range(tries):
                 for gateway in missing:
                     missing[gateway] += 1
-                _kick(sock, index, missing)
-                await _until_answered(sock, event, index, missing)
+                _kick(sock, echo, index, missing)
+                pause = _FIRST_PAUSES[attempt] if attempt < len(_FIRST_PAUSES) else RETRY_SECONDS
+                await _until_answered(sock, event, index, missing, pause)
                 if not missing:
                     break
     return missing
 
 
-def _kick(sock: Netlink, index: int, missing: dict[str, int]) -> None:
-    """Ask the kernel to resolve, and read what it knows already."""
-    for gateway in missing:
-        message = netlink.use_neighbour(index, gateway)
-        message["header"]["flags"] |= 0x01
-        message.encode()
-        sock.socket.send(message.data)
+def _kick(sock: Netlink, echo: socket.socket, index: int, missing: dict[str, int]) -> None:
+    """Ask the kernel to resolve, and read what it knows already.
+
+    For IPv6 by a packet: without one it asks from the link-local address, which is not usable for a second or two.
+    """
+    for gateway, tries in missing.items():
+        if tries > 1:  # the kernel itself would ask again only after a second
+            _send(sock, netlink.forget_neighbour(index, gateway), NLM_F_REQUEST)
+        if ":" in gateway:
+            try:
+                echo.sendto(packets.echo_request(6, _ECHO_IDENTIFIER, 1), (gateway, 0))
+            except OSError:  # no route or no buffer just now: the next round tries again
+                continue
+        else:
+            _send(sock, netlink.use_neighbour(index, gateway), NLM_F_REQUEST | NLM_F_CREATE)
     for family in {netlink.family(gateway) for gateway in missing}:
-        message = netlink.get_neighbours(family)
-        message["header"]["flags"] = 0x301
-        message.encode()
-        try:
-            sock.socket.send(message.data)
-        except BlockingIOError:  # a dump is still being read
-            continue
+        _send(sock, netlink.get_neighbours(family), NLM_F_REQUEST | NLM_F_DUMP)
 
 
-async def _until_answered(sock: Netlink, event: asyncio.Event, index: int, missing: dict[str, int]) -> None:
-    deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
+def _send(sock: Netlink, message: Any, flags: int) -> None:
+    message["header"]["flags"] = flags
+    message.encode()
+    try:
+        sock.socket.send(message.data)
+    except BlockingIOError:
+        return  # the next round asks again
+
+
+async def _until_answered(
+    sock: Netlink, event: asyncio.Event, index: int, missing: dict[str, int], seconds: float
+) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
     while missing:
         _read_neighbours(sock, index, missing)
         left = deadline - asyncio.get_running_loop().time()

@@ -150,7 +150,9 @@ class Database:
         self.remote = text
         self._state("connecting", "")
         reader, writer = await connect(remote, self._tls, self._connect_timeout)
-        session = Session(reader, writer, probe_interval=self._probe_interval, notified=self._notified)
+        session = Session(
+            reader, writer, probe_interval=self._probe_interval, notified=self._notified, closed=self.synced.clear
+        )
         serving = asyncio.create_task(session.run())
         working = asyncio.create_task(self._converse(session))
         try:
@@ -241,6 +243,7 @@ class Database:
     async def _loaded(self, result: list[Any]) -> None:
         """The reply to our monitor request: a difference to what we have, or everything."""
         assert self._tables is not None
+        assert self._session is not None
         found, transaction, updates = result
         result.clear()
         if found:
@@ -250,6 +253,9 @@ class Database:
         else:
             changes = await self._resynchronise(self._tables, updates)
         self._transaction = transaction
+        if not self._session.open:
+            self._publish(changes)
+            return
         self.generation += 1
         self.synced.set()
         self._state("synced", "resumed" if found else "loaded")

@@ -34,11 +34,13 @@ class Session:
         *,
         probe_interval: float,
         notified: NotificationHandler,
+        closed: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._probe_interval = probe_interval
         self._notified = notified
+        self._closed = closed
         self._loop = asyncio.get_running_loop()
         self._received = self._loop.time()
         self._next_id = 0
@@ -57,9 +59,10 @@ class Session:
         return self._writer.transport.get_write_buffer_size()
 
     def close(self, reason: str) -> None:
-        """End the session; `run()` raises SessionLost with this reason."""
+        """End the session: `closed` is called, then requests fail and `run()` raises SessionLost with this reason."""
         if not self._lost.done():
             self._lost.set_result(reason)
+            self._closed()
 
     async def run(self) -> None:
         """Serve the connection until it ends; always raises (SessionLost, or what a handler raised)."""

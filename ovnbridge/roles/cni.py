@@ -105,6 +105,7 @@ def agent_options(settings: argparse.Namespace) -> AgentOptions:
             network_type=settings.network_type,
             encap_checksum=settings.encap_checksum,
             host_tunnel_source=settings.host_tunnel_src,
+            vxlan_tx_off=settings.set_vxlan_tx_off,
             cluster_router=settings.cluster_router,
             primary=not settings.non_primary_cni_mode,
         ),

@@ -46,7 +46,7 @@ FLAGS: Final = (
     Flag("cert-manager-ipsec-cert", False, "let cert-manager sign IPsec certificates", boolean),
     Flag("cert-manager-issuer-name", "kube-ovn", "issuer of IPsec certificates"),
     Flag("ovn-ipsec-cert-duration", 63072000, "life of IPsec certificates in seconds", int),
-    Flag("set-vxlan-tx-off", False, "accepted for compatibility", boolean),
+    Flag("set-vxlan-tx-off", False, "make checksums of the vxlan link in software", boolean),
     Flag("tls-min-version", "", "lowest TLS version of the metrics server"),
     Flag("tls-max-version", "", "highest TLS version of the metrics server"),
     Flag("tls-cipher-suites", "", "cipher suites of the metrics server"),

@@ -69,9 +69,7 @@ def test_one_patch_for_metadata_and_spec() -> None:
         "labels": {"l": "2"},
         "finalizers": ["theirs", OURS],
     }
-    assert plan(actual, *items) == (
-        Write("patch", {"metadata": metadata, "spec": {"private": True}}, guarded=True),
-    )
+    assert plan(actual, *items) == (Write("patch", {"metadata": metadata, "spec": {"private": True}}, guarded=True),)
 
 
 def test_only_finalizers_need_the_version() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rig import Sandbox, Switch, inside  # noqa: E402
+from rig import Sandbox, Switch, inside
 
 
 @pytest.fixture(scope="module")

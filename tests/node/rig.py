@@ -275,7 +275,10 @@ def address_annotations(number: int, *, families: str = "4") -> dict[str, str]:
 class Rig:
     """A node agent on a switch."""
 
-    def __init__(self, switch: Switch, *, limits: Limits | None = None, socket: str = "", **options: Any) -> None:
+    def __init__(
+        self, switch: Switch, *, limits: Limits | None = None, socket: str = "", keep: bool = False, **options: Any
+    ) -> None:
+        self._keep = keep
         self.switch = switch
         self.api = FakeApi()
         self.cluster = ClusterView(NODE_NAME)
@@ -298,6 +301,10 @@ class Rig:
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Rig:
+        ports = self.switch.vsctl("--bare", "--columns=name", "find", "Interface").split()
+        for port in () if self._keep else ports:
+            if port.endswith("_h"):  # of a test that failed
+                self.switch.vsctl("del-port", port)
         self.cluster.replace(POD, {})
         self.cluster.replace(NODE, {NODE_NAME: node_object()})
         self.cluster.replace(SUBNET, {"ovn-default": subnet_object()})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from rig import Rig, Sandbox, Switch, address_annotations, eventually, pod_object, run, subnet_object
 
@@ -194,8 +195,6 @@ async def test_second_network_of_the_same_provider(switch: Switch, sandboxes: Ne
         with pytest.raises(CniError, match="provider net.d.ovn is not bound to any subnet"):
             await rig.service.add(rig.request(sandbox, "p", interface="net1", provider="net.d.ovn"))
         bound = subnet_object("attached")
-        import msgspec
-
         bound = msgspec.structs.replace(bound, spec=msgspec.structs.replace(bound.spec, provider="net.d.ovn"))
         rig.cluster.apply(SUBNET, "attached", bound)
         await rig.service.add(rig.request(sandbox, "p"))
@@ -214,8 +213,6 @@ async def test_address_only(switch: Switch, sandboxes: New) -> None:
     """IPAM mode: nothing is made, routes of the main interface make room for those that are asked for."""
     async with Rig(switch) as rig:
         sandbox = sandboxes()
-        import msgspec
-
         macvlan = subnet_object("macvlan", "10.77.0.0/16")
         macvlan = msgspec.structs.replace(macvlan, spec=msgspec.structs.replace(macvlan.spec, provider="mac.ns"))
         rig.cluster.apply(SUBNET, "macvlan", macvlan)
@@ -297,7 +294,7 @@ def _fail(*_: Any, **__: Any) -> Any:
 async def test_nothing_is_left_of_a_failed_add(
     switch: Switch, sandboxes: New, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    limits = Limits(port=0.3, gateway_tries=1)
+    limits = Limits(port=0.3, gateway_tries=3)
     async with Rig(switch, limits=limits) as rig:
         sandbox = sandboxes()
         notes = address_annotations(20)
@@ -323,7 +320,8 @@ async def test_nothing_is_left_of_a_failed_add(
         assert "eth0" not in sandbox.ip("link")
         monkeypatch.undo()
         rig.controller.silent = False
-        rig.set_pod(pod_object("p", annotations=address_annotations(20)))
+        # Another address: the stand-in for the router, unlike OVN, learns where an address is.
+        rig.set_pod(pod_object("p", annotations=address_annotations(21)))
         await rig.service.add(rig.request(sandbox, "p"))
         await rig.service.delete(rig.request(sandbox, "p", "DEL"))
 
@@ -347,6 +345,33 @@ async def test_silent_gateway_is_no_matter_when_the_subnet_says_so(switch: Switc
         rig.set_pod(pod_object("p", annotations=address_annotations(22) | {"gateway": "10.16.255.254"}))
         await rig.service.add(rig.request(sandbox, "p"))
         await rig.service.delete(rig.request(sandbox, "p", "DEL"))
+
+
+async def test_address_in_use_on_the_physical_network(
+    switch: Switch, sandboxes: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_PROBE_WAIT", "_PROBE_MIN", "_PROBE_MAX", "_ANNOUNCE_WAIT"):
+        monkeypatch.setattr(probe, name, 0.05)
+    async with Rig(switch) as rig:
+        rig.cluster.apply(SUBNET, "ovn-default", subnet_object(vlan="v"))
+        run("ip", "-n", switch.gateway, "addr", "add", "10.16.0.80/16", "dev", "gw0")
+        sandbox = sandboxes()
+        rig.set_pod(pod_object("p", annotations=address_annotations(80)))
+        adding = asyncio.create_task(rig.service.add(rig.request(sandbox, "p")))
+        await eventually(lambda: rig.local.installed(nic_names(sandbox.container_id, "eth0")[0]))
+        await asyncio.wait((adding,), timeout=0.1)
+        assert not adding.done(), "an underlay pod waits for its patch port"
+        patch = "patch-localnet.ovn-default-to-br-int"
+        switch.vsctl("--no-wait", "add-port", "br-int", patch)
+        with pytest.raises(CniError, match=r"IP address 10.16.0.80 has already been used by host with MAC"):
+            await adding
+        assert rig.leftovers() == ([], [])
+        run("ip", "-n", switch.gateway, "addr", "del", "10.16.0.80/16", "dev", "gw0")
+        rig.set_pod(pod_object("p", annotations=address_annotations(81, families="46")))
+        await rig.service.add(rig.request(sandbox, "p"))
+        assert "tentative" not in sandbox.ip("-6", "addr", "show", "dev", "eth0", "scope", "global")
+        await rig.service.delete(rig.request(sandbox, "p", "DEL"))
+        switch.vsctl("del-port", patch)
 
 
 # ---- many at once

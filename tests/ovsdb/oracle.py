@@ -19,6 +19,8 @@ class Oracle:
         helper = ovs.db.idl.SchemaHelper(None, schema)
         helper.register_all()
         self.idl = ovs.db.idl.Idl(remote, helper, leader_only=leader_only)
+        reconnect = self.idl._session.reconnect  # which would wait for a second at least, and double that
+        reconnect.min_backoff = reconnect.max_backoff = 10
 
     def run_until(self, done: Any, deadline: float = 20.0) -> None:
         ends = time.monotonic() + deadline

@@ -188,8 +188,10 @@ def directory() -> Any:
 def nbctl(server: Server, *command: str) -> str:
     """ovn-nbctl as an independent judge."""
     done = subprocess.run(
-        ["ovn-nbctl", f"--db={server.remote}", "--timeout=20", *command], capture_output=True, text=True, check=True
+        ["ovn-nbctl", f"--db={server.remote}", "--timeout=20", *command], capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return done.stdout
 
 

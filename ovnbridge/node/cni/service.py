@@ -244,6 +244,8 @@ class CniService:
 
     async def _delete(self, request: Request) -> None:
         host, _ = nic_names(request.container_id, request.interface)
+        if self._of_another_sandbox(request, host):
+            return
         try:
             await self._switch.remove_port(host)
             existed = await self._kernel.run(pod_link.remove, host)
@@ -259,6 +261,12 @@ class CniService:
                 reason="PodNetworkRemoved",
                 message=f"provider={request.provider} interface={request.interface} node={self._cluster.node_name}",
             )
+
+    def _of_another_sandbox(self, request: Request, host: str) -> bool:
+        """Whether the interface of that name is in use elsewhere: few characters of the id may remain in a name."""
+        row = self._switch.interface(host)
+        theirs = row["external_ids"].get("pod_netns", "") if row is not None else ""
+        return bool(request.netns and theirs and theirs != request.netns and netns.exists(theirs))
 
     async def _check(self, request: Request, attachment: Attachment) -> None:
         wanted = interface_of(request, attachment, software_checksum=self._switch.userspace)
