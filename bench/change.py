@@ -149,7 +149,7 @@ async def run(settings: Settings, directory: Path) -> list[Figure]:
     for change in found[small]:
         before, after = found[small][change], found[large][change]
         most = GROWTH if change == "pod_add" else None
-        growth = after.cpu_ms / before.cpu_ms if before.cpu_ms > 0.05 else None
+        growth = after.cpu_ms / before.cpu_ms if before.cpu_ms > 0.5 else None
         figures.append(Figure(name=f"{change}_growth", value=growth, unit=f"x, {small} to {large}", most=most))
     return figures
 

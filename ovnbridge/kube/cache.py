@@ -28,9 +28,7 @@ class _Selection(NamedTuple):
 class _Interest:
     """What the roles together want of one kind."""
 
-    def __init__(
-        self, decoder: type[Any], transform: Callable[[Any], Any] | None, selection: _Selection
-    ) -> None:
+    def __init__(self, decoder: type[Any], transform: Callable[[Any], Any] | None, selection: _Selection) -> None:
         self.decoder = decoder
         self.transform = transform
         self.selection = selection

@@ -204,9 +204,7 @@ class Connection:
                     reply = await response.content.read(1 << 16)
                     if response.status == 401:
                         await self._credentials.refused()
-                    raise _refusal(
-                        response.status, response.reason, reply, response.headers.get("Retry-After")
-                    )
+                    raise _refusal(response.status, response.reason, reply, response.headers.get("Retry-After"))
                 if response.connection is not None and response.connection.transport is not None:
                     _keep_alive(response.connection.transport)
                 async for line in _lines(response.content):
@@ -222,9 +220,7 @@ class Connection:
         """One object."""
         return _object(await self.request("GET", object_path(resource, namespace, name)))
 
-    async def list(
-        self, resource: Resource, namespace: str = "", *, params: Params | None = None
-    ) -> dict[str, Any]:
+    async def list(self, resource: Resource, namespace: str = "", *, params: Params | None = None) -> dict[str, Any]:
         """A collection, as the server's List object. For more than a few objects use a reflector."""
         return _object(await self.request("GET", resource.path(namespace), params=params))
 
@@ -233,9 +229,7 @@ class Connection:
     ) -> dict[str, Any]:
         """Create an object; 409 AlreadyExists when it exists."""
         params = {"dryRun": "All"} if dry_run else None
-        return _object(
-            await self.request("POST", resource.path(namespace), params=params, body=encode(body))
-        )
+        return _object(await self.request("POST", resource.path(namespace), params=params, body=encode(body)))
 
     async def replace(
         self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any], *, subresource: str = ""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import yaml
+
 if TYPE_CHECKING:
     import aiohttp
 
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60.0
 REFRESH_AFTER_REFUSAL_SECONDS = 10.0
+# What the loaders raise for a kubeconfig that is not what it should be.
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, AssertionError)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -67,6 +71,11 @@ class Credentials:
             await self._api_client.update_params_for_auth(headers, [], ["BearerToken"])
         except self._errors as error:
             raise CredentialsError(f"no token: {error}") from error
+        token = headers.get("authorization")
+        if token is not None:
+            headers["authorization"] = token = token.strip()  # a file usually ends in a newline
+            if not token.isprintable():
+                raise CredentialsError("the token is not a line of text")
 
     async def refused(self) -> bool:
         """After a 401: obtain a new token if there is a way to; False when a retry makes no sense."""
@@ -123,14 +132,17 @@ async def load_credentials(
                 raise CredentialsError(f"no such kubeconfig: {path}")
             loader = await config.load_kube_config(
                 # Not persisted: its persister fails (wrong signature), and the file is not ours to rewrite.
-                path, context=context, client_configuration=configuration, persist_config=False
+                path,
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
             )
             renew = _renewal(loader, configuration)
         elif in_cluster:
             config.load_incluster_config(client_configuration=configuration)
         elif server is None:
             raise CredentialsError("no kubeconfig, and not in a cluster")
-    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, *MALFORMED) as error:
         raise CredentialsError(f"unusable configuration: {error}") from error
     if server is not None:
         configuration.host = server

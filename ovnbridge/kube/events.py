@@ -52,9 +52,7 @@ class _Series:
 class EventPoster:
     """See the module's docstring."""
 
-    def __init__(
-        self, *, connection: Connection, component: str, instance: str, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, *, connection: Connection, component: str, instance: str, now: Callable[[], datetime]) -> None:
         self._connection = connection
         self._component = component
         self._instance = instance

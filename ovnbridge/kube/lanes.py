@@ -156,7 +156,7 @@ class Lanes:
         """Whether an object is queued."""
         return bool(self._lanes[URGENT] or self._lanes[NORMAL])
 
-    def keys(self) -> list[ObjectKey]:
+    def objects(self) -> list[ObjectKey]:
         """All objects on their way."""
         return list(self._entries)
 

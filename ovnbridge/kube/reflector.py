@@ -228,9 +228,7 @@ class Reflector(Generic[T]):
         self._install(objects, versions, number(version), version)
         self.lists += 1
 
-    async def _decode_items(
-        self, items: list[msgspec.Raw], objects: dict[str, T], versions: dict[str, int]
-    ) -> None:
+    async def _decode_items(self, items: list[msgspec.Raw], objects: dict[str, T], versions: dict[str, int]) -> None:
         before = self._known.objects
         started = time.perf_counter()
         for index, raw in enumerate(items):
@@ -251,9 +249,7 @@ class Reflector(Generic[T]):
                 if head.version != UNKNOWN:
                     versions[head.key] = head.version
 
-    def _install(
-        self, objects: dict[str, T], versions: dict[str, int], position: int, version: str
-    ) -> None:
+    def _install(self, objects: dict[str, T], versions: dict[str, int], position: int, version: str) -> None:
         self._known.finish_list(position, objects, versions)
         self._version = version
         self._sink.replace(self.resource, self._known.objects)

@@ -134,7 +134,7 @@ class Writer:
 
     def baseline(self, keys: Iterable[ObjectKey] | None = None) -> None:
         """Take the events wanted now (for `keys`, or all touched objects) as posted before this process began."""
-        for kind, key in self._lanes.keys() if keys is None else keys:
+        for kind, key in self._lanes.objects() if keys is None else keys:
             events = [item for item in self._desired.items(kind, key) if isinstance(item, Event)]
             self.events.baseline(kind, key, events)
 
@@ -280,9 +280,7 @@ class Writer:
         path = object_path(resource, namespace, name, write.subresource)
         if write.verb == "patch":
             body = await self._guarded(kind, key, write) if write.guarded else write.body
-            reply = await self._connection.request(
-                "PATCH", path, body=encode(body), content_type=PATCH_TYPES["merge"]
-            )
+            reply = await self._connection.request("PATCH", path, body=encode(body), content_type=PATCH_TYPES["merge"])
             self._accept(kind, reply)
             return False
         actual = self._objects.get(kind, key)

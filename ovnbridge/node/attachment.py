@@ -266,9 +266,15 @@ def node_networks(node: Node | None) -> dict[str, str]:
     text = node.metadata.annotation(annotation(OVN_PROVIDER, "node_networks")) if node else ""
     try:
         raw = msgspec.json.decode(text, type=dict[str, str]) if text else {}
-        return {name: str(ipaddress.ip_address(ip)) for name, ip in raw.items()}
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
+    found: dict[str, str] = {}
+    for name, ip in raw.items():
+        try:
+            found[name] = str(ipaddress.ip_address(ip.strip()))
+        except ValueError:
+            continue
+    return found
 
 
 def _encap_ip(node: Node | None, network: str) -> str:

@@ -18,8 +18,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import orjson
-
 from ovnbridge.ovsdb import server, tables
 from ovnbridge.ovsdb.errors import (
     NotConnected,
@@ -214,7 +212,8 @@ class Database:
             self._server_changed.clear()
             row = self._judge()
         self.server, self._cluster = row, row.cid
-        return DatabaseSchema.from_json(orjson.loads(row.schema))
+        # Not the row's own copy: OVS 3.1 leaves that at the old version after `ovsdb-client convert`.
+        return DatabaseSchema.from_json(await session.send("get_schema", [self.name]))
 
     def _prepare(self, schema: DatabaseSchema) -> None:
         """Choose the columns that this server knows; a change of them makes the last transaction id worthless."""

@@ -152,6 +152,7 @@ class Committer:
         finally:
             for task in self._in_flight:
                 task.cancel()
+            self._replica.unsubscribe(self._replica_changed)
             self._setbacks.stop()
             if self._pause_ends is not None:
                 self._pause_ends.cancel()
@@ -343,9 +344,8 @@ class Committer:
 
     def _replica_changed(self, touched: set[RowKey]) -> None:
         self._setbacks.appeared(touched)
-        if self._fence is not None and self._failure is None and (fences.TABLE, ()) in touched:
+        if self._fence is not None and self._fence.begun and (fences.TABLE, ()) in touched:
             try:
-                self._fence.begin(self._fence_rows)
                 self._fence.check(self._fence_rows)
             except Deposed as error:
                 self._failure = error

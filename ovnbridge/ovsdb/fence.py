@@ -27,9 +27,13 @@ class Fence:
         """Whether a transaction of ours has set the epoch."""
         self._previous: str | None = _UNREAD
 
+    @property
+    def begun(self) -> bool:
+        return self._previous != _UNREAD
+
     def begin(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """The term begins: whose epoch there is now, we may replace; anyone else's that comes later deposes us."""
-        if self._previous == _UNREAD:
+        if not self.begun:
             self._previous = _epoch(rows)
 
     def check(self, rows: Mapping[str, Mapping[str, Any]]) -> None:

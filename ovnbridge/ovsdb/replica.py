@@ -50,6 +50,11 @@ class Replica:
         """Call `listener` synchronously with the natural keys that a batch of changes touched."""
         self._listeners.append(listener)
 
+    def unsubscribe(self, listener: KeyListener) -> None:
+        """Stop calling `listener`."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
     # -- engine.diff.Actual
 
     def find(self, table: str, key: Key) -> ActualRow | None:
@@ -129,7 +134,7 @@ class Replica:
         for table in self._order:
             self._apply_table(table, changes.get(table, {}), moved, touched)
         if touched:
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 listener(touched)
 
     def _apply_table(

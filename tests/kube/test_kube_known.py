@@ -120,6 +120,25 @@ def test_a_late_reply_does_not_resurrect_a_deleted_object() -> None:
     assert known.objects == {}
 
 
+def test_what_was_written_does_not_seem_undone_while_the_watch_is_behind() -> None:
+    known = listed(("a", 5), at=10)
+    mine = pod_value("a", "ua", x="mine")
+    assert known.observe("a", 13, mine)
+    assert not known.changed("a", 12, pod_value("a", "ua", x="theirs, before"))
+    assert known.objects["a"] == mine
+
+
+def test_what_was_written_while_a_list_was_read_is_not_undone_by_it() -> None:
+    known = listed(("a", 5), at=10)
+    mine, new = pod_value("a", "ua", x="mine"), pod_value("b", "ub")
+    known.begin_list()
+    assert known.observe("a", 23, mine)
+    assert known.observe("b", 24, new)
+    known.finish_list(20, {"a": pod_value("a", "ua")}, {"a": 5})
+    assert known.objects == {"a": mine, "b": new}
+    assert known.versions == {"a": 23, "b": 24}
+
+
 def test_the_deletion_of_the_last_incarnation_does_not_remove_the_new_one() -> None:
     known = listed(("a", 5), at=10)
     assert known.observe("a", 13, pod_value("a", "new"))

@@ -66,8 +66,8 @@ class LanesMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts(self) -> None:
-        assert {key for _, key in self.lanes.keys()} >= self.owed | set(self.running)
-        assert self.lanes.unsettled == len(self.lanes.keys()) - len(self.refused)
+        assert {key for _, key in self.lanes.objects()} >= self.owed | set(self.running)
+        assert self.lanes.unsettled == len(self.lanes.objects()) - len(self.refused)
 
     def teardown(self) -> None:
         for entry in self.running.values():
@@ -77,7 +77,7 @@ class LanesMachine(RuleBasedStateMachine):
             self.owed.discard(entry.key[1])
             self.lanes.done(entry)
         assert not self.owed
-        assert self.lanes.keys() == []
+        assert self.lanes.objects() == []
         assert self.lanes.unsettled == 0
 
 

@@ -22,8 +22,10 @@ OLD = "2023-01-01T00:00:00Z"
 OURS = "kubeovn.io/kube-ovn-controller"
 
 
-def subnet(status: SubnetStatus = SubnetStatus(), spec: SubnetSpec = SubnetSpec(), **meta: Any) -> Subnet:
-    return Subnet(metadata=ObjectMeta(name="s", uid="u1", **meta), spec=spec, status=status)
+def subnet(status: SubnetStatus | None = None, spec: SubnetSpec | None = None, **meta: Any) -> Subnet:
+    return Subnet(
+        metadata=ObjectMeta(name="s", uid="u1", **meta), spec=spec or SubnetSpec(), status=status or SubnetStatus()
+    )
 
 
 def plan(actual: Any, *items: ObjectItem, **options: Any) -> tuple[Write, ...]:

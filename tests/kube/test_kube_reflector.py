@@ -1,8 +1,9 @@
-"""`reflector`: the sink equals the server whatever the stream does; continuity lost means a new list, never a hot loop."""
+"""`reflector`: the sink equals the server whatever the stream does; lost continuity means a list, never a hot loop."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -58,7 +59,7 @@ async def test_lists_in_pages_and_follows(server: ApiServer, connection: Connect
     reflector = reflect(connection, table, page_size=3)
     async with running(reflector.run()):
         await reflector.synced.wait()
-        assert table.keys() == {f"default/{name}" for name in "abcdefg"}
+        assert table.names() == {f"default/{name}" for name in "abcdefg"}
         assert server.requests["GET", "core/pods"] == 3
         assert table.replaced == 1
         await connection.patch(POD, "default", "a", {"metadata": {"labels": {"x": "1"}}})
@@ -80,10 +81,10 @@ async def test_selectors_and_transform_narrow(connection: Connection) -> None:
     )
     async with running(reflector.run()):
         await reflector.synced.wait()
-        assert table.keys() == {"default/a"}
+        assert table.names() == {"default/a"}
         reply = await connection.patch(POD, "default", "b", {"metadata": {"labels": {"x": "1"}}})
         reflector.observe(reply)
-        assert table.keys() == {"default/a"}
+        assert table.names() == {"default/a"}
 
 
 async def test_events_that_change_nothing_we_keep_are_not_told(connection: Connection) -> None:
@@ -110,7 +111,7 @@ async def test_a_dropped_watch_resumes_without_a_list(server: ApiServer, connect
         await until(lambda: server.faults.open_watches)
         server.faults.drop_watches()
         await create_pods(connection, "b")
-        await until(lambda: "default/b" in table.keys())
+        await until(lambda: "default/b" in table.names())
     assert reflector.lists == 1
 
 
@@ -127,7 +128,7 @@ async def test_an_expired_watch_relists_and_finds_deletions(server: ApiServer, c
         await create_pods(connection, "c")
         server.compact()  # what was missed cannot be had from a watch any more
         server.faults.clear()
-        await until(lambda: table.keys() == {"default/b", "default/c"})
+        await until(lambda: table.names() == {"default/b", "default/c"})
     assert reflector.lists == 2
 
 
@@ -171,7 +172,7 @@ async def test_one_cache_for_many_askers(server: ApiServer, connection: Connecti
     assert cache.unsynced() == ["Pod", "Namespace"]
     async with running(cache.run()):
         await cache.synced()
-        assert table.keys() == {"default/a", "default/b"}
+        assert table.names() == {"default/a", "default/b"}
         assert server.requests["GET", "core/namespaces"] <= 2
         cache.want(NODE, Node)
         await cache.synced()
@@ -194,7 +195,7 @@ async def scripted(
     async with script.serve() as connection:
         reflector = reflect(connection, table, sleep=sleeps, **options)
         async with running(reflector.run()):
-            await until(lambda: table.replaced and table.keys() == wanted, seconds)
+            await until(lambda: table.replaced and table.names() == wanted, seconds)
     return table, reflector, sleeps
 
 
@@ -291,7 +292,7 @@ async def test_empty_streams_back_off_and_end_in_a_list() -> None:
     script.watches = [*[watch(0.0)] * (reflector_module.FRUITLESS + 1), watch()]
     _, _, sleeps = await scripted(script, "a")
     first = sleeps.seconds[: reflector_module.FRUITLESS]
-    assert all(later > 1.01 * earlier / 2 for earlier, later in zip(first, first[1:], strict=False))
+    assert all(later > 1.01 * earlier / 2 for earlier, later in itertools.pairwise(first))
     assert sum(first) > 5
 
 

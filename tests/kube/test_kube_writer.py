@@ -227,8 +227,8 @@ async def test_an_outage_loses_nothing(server: ApiServer, connection: Connection
         address = server.url
         await server.stop()
         rig.want(*[annotate(name) for name in names])
-        await until(lambda: rig.writer.stats.throttled >= 2)
-        assert sum(rig.writer.stats.requests.values()) < 500
+        await asyncio.sleep(1.0)
+        assert 32 < rig.writer.stats.throttled < 32 + 8  # all at once, then one at a time
         await server.start(host="127.0.0.1", port=int(address.rpartition(":")[2]))
         await rig.settled()
         assert [await annotations(connection, name) for name in names] == [{"x": "1"}] * 50

@@ -54,7 +54,7 @@ async def test_add_check_del(switch: Switch, sandboxes: New) -> None:
         assert ("IP", "p.ns") in [(kind, name) for kind, name, _, _ in rig.api.patches]
         await rig.service.delete(rig.request(sandbox, "p", "DEL"))
         assert rig.leftovers() == ([], [])
-        assert json.loads(sandbox.ip("-j", "link")) and "eth0" not in sandbox.ip("link")
+        assert "eth0" not in sandbox.ip("link")
 
 
 async def test_tcp_checksums_are_made_in_software(switch: Switch, sandboxes: New) -> None:
@@ -188,11 +188,8 @@ async def test_second_network_of_the_same_provider(switch: Switch, sandboxes: Ne
     async with Rig(switch) as rig:
         sandbox = sandboxes()
         second = {f"net.d.ovn.net1.kubernetes.io/{k}": v for k, v in address_annotations(14).items() if k != "routed"}
-        rig.cluster.apply(SUBNET, "attached", subnet_object("attached"))
-        rig.cluster.apply(SUBNET, "attached", pod_subnet := subnet_object("attached", disable_gateway_check=True))
-        assert pod_subnet.spec.provider == "ovn"
         rig.set_pod(pod_object("p", annotations=address_annotations(13) | second))
-        with pytest.raises(CniError, match="provider net.d.ovn is not bound to any subnet"):
+        with pytest.raises(CniError, match=r"provider net\.d\.ovn is not bound to any subnet"):
             await rig.service.add(rig.request(sandbox, "p", interface="net1", provider="net.d.ovn"))
         bound = subnet_object("attached")
         bound = msgspec.structs.replace(bound, spec=msgspec.structs.replace(bound.spec, provider="net.d.ovn"))

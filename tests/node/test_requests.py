@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -203,25 +204,26 @@ BODIES = st.binary(max_size=200) | st.dictionaries(FIELDS | st.text(max_size=8),
 )
 
 
+def outcome(decode: Callable[[], Request]) -> str | int:
+    """The decoded command, or the error code; any other exception is a defect."""
+    try:
+        return decode().command
+    except CniError as error:
+        return error.code
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     body=BODIES,
     headers=st.dictionaries(st.sampled_from(sorted(HEADERS)), st.text(max_size=40), max_size=6),
 )
 def test_shim_requests_are_decoded_or_refused(body: bytes, headers: dict[str, str]) -> None:
-    try:
-        found = from_shim(HEADERS | headers, body)
-    except CniError as error:
-        assert error.code in (1, 4, 6, 7)
-        assert cni.cni_version_of(body) in cni.VERSIONS
-    else:
-        assert found.command in cni.COMMANDS
+    answer = outcome(lambda: from_shim(HEADERS | headers, body))
+    assert answer in (*cni.COMMANDS, 1, 4, 6, 7)
+    assert cni.cni_version_of(body) in cni.VERSIONS
 
 
 @settings(max_examples=400, deadline=None)
 @given(body=BODIES)
 def test_legacy_requests_are_decoded_or_refused(body: bytes) -> None:
-    try:
-        from_legacy("ADD", body)
-    except CniError as error:
-        assert error.code in (4, 6, 7)
+    assert outcome(lambda: from_legacy("ADD", body)) in ("ADD", 4, 6, 7)

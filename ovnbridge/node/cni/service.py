@@ -131,6 +131,7 @@ class CniService:
 
     async def delete(self, request: Request) -> None:
         """Disconnect the pod; what does not exist is gone already. Raises CniError."""
+        started = time.monotonic()
         sandbox = self._enter(request)
         try:
             if sandbox.adding is not None:
@@ -143,7 +144,8 @@ class CniService:
             raise
         finally:
             self._leave(request, sandbox)
-        log.info("cni del done pod=%s interface=%s", request.pod_key, request.interface)
+        seconds = time.monotonic() - started
+        log.info("cni del done pod=%s interface=%s seconds=%.3f", request.pod_key, request.interface, seconds)
 
     async def check(self, request: Request) -> None:
         """Verify that the interface is as ADD made it. Raises CniError with what is wrong."""
