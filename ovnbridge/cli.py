@@ -105,8 +105,9 @@ async def _serve(roles: Sequence[Role], settings: dict[str, argparse.Namespace],
     for task in tasks:
         if task.done() and not task.cancelled():
             error = task.exception()
-            log.error("role ended role=%s error=%r", task.get_name(), error, exc_info=error)
-            status = 1
+            if error is not None:
+                log.error("role ended role=%s error=%r", task.get_name(), error, exc_info=error)
+                status = 1
     for task in tasks:
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, owns
+from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
@@ -16,11 +17,11 @@ from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.kube import Namespace, Node, Pod
-from ovnbridge.model.ovn import NORTHBOUND, Key
+from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, Atom, Key, Ref
 from ovnbridge.model.resource import IP as IP_RESOURCE
 from ovnbridge.model.resource import NAMESPACE, NODE, POD, SUBNET, VPC, Resource
-from ovnbridge.ovsdb.replica import Replica
-from ovnbridge.ovsdb.schema import DatabaseSchema
+from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
+from ovnbridge.ovsdb.tables import Changes, SetDelta
 from ovnbridge.reactor import KubeSource, Reactor
 
 log = logging.getLogger(__name__)
@@ -35,39 +36,30 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
 )
 """Kubernetes kinds that the controller reads, with their decoded types."""
 
-NB_COLUMNS: Final = {t.name: [c for c in t.columns if c not in t.write_only] for t in NORTHBOUND.values()}
+NB_COLUMNS: Final = monitored_columns(NORTHBOUND)
 """NB columns to replicate."""
-
-
-class NbDatabase(Protocol):
-    """What the state needs of a database, live or read from a file."""
-
-    name: str
-    schema: DatabaseSchema | None
-    rows: dict[str, dict[str, dict[str, Any]]]
-
-    def subscribe(self, listener: Any) -> None:
-        """Call `listener` with each batch of changes."""
 
 
 class ControllerState:
     """Everything between the sources and the sinks."""
 
-    def __init__(self, database: NbDatabase) -> None:
+    def __init__(self, database: Replicated) -> None:
         self.world = World(INDEXES)
         self.engine = Engine(self.world, UNITS)
         self.reactor = Reactor(world=self.world, engine=self.engine)
         self.replica = Replica(database, NORTHBOUND)
-        self.replica.subscribe(self.reactor.rows_changed)
+        self._touched: set[RowKey] = set()
+        self.replica.subscribe(self._touched.update)
+        database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
         self.source = KubeSource(self.world, self.reactor.wake, {IP_RESOURCE.kind: self.reactor.allocator.observe_ip})
         self._database = database
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
 
-    def start(self, options: Options) -> None:
+    async def start(self, options: Options) -> None:
         """All sources are complete: compile everything."""
         self.describe_schema()
         self.world.put("Options", "", options)
-        self.reactor.settle()
+        await self.reactor.settled()
         log.info("state complete evaluations=%d", self.engine.evaluations)
 
     def describe_schema(self) -> None:
@@ -84,6 +76,38 @@ class ControllerState:
             for field in ("ip_src", "ipv6_src")
         }
         self.world.replace("Schema", {**columns, **fields})
+
+    def _database_changed(self, changes: Changes) -> None:
+        """Tell the reactor what to compare; of sets that members fill, only what came or went."""
+        whole = self._touched.copy()
+        self._touched.clear()
+        for table, rows in changes.items():
+            for uuid, change in rows.items():
+                key = self.replica.key_of(table, uuid) if change.new is not None else None
+                if key is None:
+                    continue
+                if change.old is None:
+                    self.reactor.row_appeared(table, key)
+                elif (members := self._members(table, key, change.old)) is not None:
+                    whole.discard((table, key))
+                    self.reactor.members_changed((table, key), members)
+        self.reactor.rows_changed(whole)
+
+    def _members(self, table: str, key: Key, old: Mapping[str, Any]) -> set[tuple[str, Atom]] | None:
+        """The members of a row that a change is about, None when it is about more."""
+        row = self.engine.desired.row(table, key)
+        if row is None or not all(c in row.members and isinstance(d, SetDelta) for c, d in old.items()):
+            return None
+        found: set[tuple[str, Atom]] = set()
+        for column, delta in old.items():
+            target = REFERENCES.get((table, column))
+            for value in delta.added | delta.removed:
+                if target is None:
+                    found.add((column, value))
+                elif (named := self.replica.key_of(target, value)) is not None:
+                    found.add((column, Ref(target, named)))
+                # A row that is gone took its references with it; when it appears again, its members are compared.
+        return found
 
     def diff(self, table: str, key: Key) -> list[Change]:
         """What must be written for one row."""

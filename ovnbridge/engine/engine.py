@@ -9,6 +9,7 @@ that shared changes caused.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -91,8 +92,9 @@ class Engine:
         self._readers: dict[_Source, dict[_Node, None]] = {}
         self._answers: dict[_Query, Any] = {}
         self._stale: dict[_Query, None] = {}
-        self._urgent: dict[UnitKey, None] = {}
-        self._normal: dict[UnitKey, None] = {}
+        # OrderedDict: taking the first of a plain dict again and again walks over all that were taken before.
+        self._urgent: OrderedDict[UnitKey, None] = OrderedDict()
+        self._normal: OrderedDict[UnitKey, None] = OrderedDict()
         self._recording: dict[_Source, None] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -118,9 +120,7 @@ class Engine:
         while self._urgent or self._normal:
             if limit and done >= limit:
                 return True
-            lane = self._urgent or self._normal
-            node = next(iter(lane))
-            del lane[node]
+            node, _ = (self._urgent or self._normal).popitem(last=False)
             self._evaluate_unit(node)
             done += 1
         return False
@@ -179,8 +179,13 @@ class Engine:
 
     def _spread_changes(self) -> None:
         for cell in self.world.take_changes():
+            readers = self._readers.get(cell, {})
+            gone = self.world.get(cell.space, cell.key) is None
             for unit in self._by_table.get(cell.space, ()):
-                self._mark(UnitKey(unit.name, cell.key), urgent=True)
+                node = UnitKey(unit.name, cell.key)
+                # A unit that looks at its object only through questions runs again when an answer changes.
+                if gone or node in readers or node not in self._reads:
+                    self._mark(node, urgent=True)
             self._notify(cell, urgent=False)
         while self._stale:
             query = next(iter(self._stale))

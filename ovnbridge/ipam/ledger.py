@@ -8,6 +8,7 @@ it, so a crash loses nothing: the object either exists or the address is free ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -213,10 +214,7 @@ class Ledger:
     def _choose(self, subnet: _Subnet, owner: str, version: int, static: str, request: AddressRequest) -> str | Refusal:
         pool, name = subnet.pools[version], subnet.facts.name
         if not static:
-            skip = {number_of(text) for text in request.skip if family(text) == version}
-            if pool.gateway is not None:
-                skip.add(pool.gateway)
-            value = pool.next(skip)
+            value = pool.next(_numbers(request.skip, version))
             if value is None:
                 return Refusal(NO_ADDRESS, f"no available IPv{version} address in subnet {name}")
             return text_of(value, version)
@@ -292,6 +290,12 @@ class SubnetUsage(msgspec.Struct, frozen=True, gc=False):
     v6_available: int
     v6_available_range: str
     v6_using_range: str
+
+
+@lru_cache(maxsize=64)
+def _numbers(addresses: frozenset[str], version: int) -> frozenset[int]:
+    """The addresses of one family as integers; the same set of node addresses comes with every request."""
+    return frozenset(number_of(text) for text in addresses if family(text) == version)
 
 
 def _matches(group: str, lease: Lease) -> bool:

@@ -18,7 +18,10 @@ class FamilyPool:
         self.reserved = RangeSet(exclude_ranges(excludes, net))
         self._range = RangeSet([usable(net)])
         self._free = self._range - self.reserved
+        if gateway is not None:
+            self._free.discard(gateway)
         self._released = RangeSet()
+        self._used = RangeSet()
 
     def inside(self, value: int) -> bool:
         """Whether the address is a usable one of this network."""
@@ -35,6 +38,8 @@ class FamilyPool:
     def take(self, value: int, owner: str) -> None:
         """Mark an address as used by `owner`."""
         self.using[value] = owner
+        if value not in self.reserved:
+            self._used.add(value)
         self._free.discard(value)
         self._released.discard(value)
 
@@ -43,6 +48,7 @@ class FamilyPool:
         if self.using.get(value) != owner:
             return
         del self.using[value]
+        self._used.discard(value)
         if value in self._range and value not in self.reserved:
             self._released.add(value)
 
@@ -53,7 +59,7 @@ class FamilyPool:
 
     def used_ranges(self) -> str:
         """Used addresses as status text: `a-b,c`, without those that are excluded."""
-        return self._text(RangeSet((value, value) for value in sorted(self.using)) - self.reserved)
+        return self._text(self._used)
 
     def available_ranges(self) -> str:
         """Available addresses as status text."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from ovnbridge.engine.items import Event
+from ovnbridge.engine.items import Event, Status
 from ovnbridge.kube.backoff import Backoff
 from ovnbridge.kube.connection import PATCH_TYPES, ApiError, Connection, delete_options, encode, object_path
 from ovnbridge.kube.events import EventPoster
@@ -33,6 +33,8 @@ FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller", "kube-ovn-controller"}
 STATUS_WITH_OBJECT = frozenset({"Vip"})
 # Conflicts in a row after which the next attempt waits.
 CONFLICTS = 2
+# Seconds of planning after which other tasks get their turn.
+TURN = 0.01
 # Plans for one object in one turn; each but the first answers a conflict or follows a create.
 ROUNDS = 8
 # Deletions remembered until the watch confirms them; beyond that, one may be asked for twice.
@@ -167,8 +169,12 @@ class Writer:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        turn_ends = loop.time() + TURN
         try:
             while loop.time() >= self._paused_until:
+                if loop.time() > turn_ends:  # plans that find nothing to write never wait by themselves
+                    await asyncio.sleep(0)
+                    turn_ends = loop.time() + TURN
                 entry = self._lanes.take(loop.time())
                 if entry is None:
                     break
@@ -251,12 +257,13 @@ class Writer:
                 del self._deleted[place]
         resource = self._resources[kind]
         self.events.consider(resource, key, (i for i in items if isinstance(i, Event)), actual)
+        waits = any(isinstance(item, Status) and item.after_commit for item in items)
         return plan_writes(
             items,
             actual,
             body=body,
             unwanted=unwanted,
-            blocked=self._desired.blocked(kind, key),
+            blocked=waits and self._desired.blocked(kind, key),
             now=now,
             own_finalizers=self._own_finalizers,
             status_with_object=kind in self._status_with_object,

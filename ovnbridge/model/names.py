@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 OVN_PROVIDER: Final = "ovn"
@@ -15,6 +16,7 @@ LABEL_IP_RESERVED: Final = "ovn.kubernetes.io/ip_reserved"
 NODE_ALLOCATED: Final = "ovn.kubernetes.io/allocated"
 
 
+@lru_cache(maxsize=4096)
 def annotation(suffix: str, provider: str = OVN_PROVIDER) -> str:
     """Annotation key of a provider: `<provider>.kubernetes.io/<suffix>` (spec B.0)."""
     return f"{provider}.kubernetes.io/{suffix}"

@@ -228,5 +228,8 @@ _OVS: Final = (
 NORTHBOUND: Final[Mapping[str, TableFacts]] = {t.name: t for t in _NB}
 """OVN_Northbound tables."""
 
+REFERENCES: Final[Mapping[tuple[str, str], str]] = {("Port_Group", "ports"): "Logical_Switch_Port"}
+"""(table, column) → table that its weak references point to, for columns that members fill."""
+
 OPEN_VSWITCH: Final[Mapping[str, TableFacts]] = {t.name: t for t in _OVS}
 """Open_vSwitch tables of one node."""

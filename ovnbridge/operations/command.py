@@ -75,7 +75,7 @@ async def _state(values: argparse.Namespace) -> tuple[ControllerState, list[str]
 
 async def _plan(values: argparse.Namespace) -> int:
     state, problems, settings = await _state(values)
-    report = PlanReport(state, dry_run(state, compile_options(settings)), problems)
+    report = PlanReport(state, await dry_run(state, compile_options(settings)), problems)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -85,7 +85,7 @@ async def _plan(values: argparse.Namespace) -> int:
 
 async def _explain(values: argparse.Namespace) -> int:
     state, _, settings = await _state(values)
-    dry_run(state, compile_options(settings))
+    await dry_run(state, compile_options(settings))
     kind = kind_of(values.what)
     if kind is not None:
         found = [explain_object(state, kind, values.name)]

@@ -54,10 +54,10 @@ class DryRun(msgspec.Struct):
     writes: list[tuple[ObjectKey, Write]]
 
 
-def dry_run(state: ControllerState, options: Options) -> DryRun:
+async def dry_run(state: ControllerState, options: Options) -> DryRun:
     """Run the state to its end without writing anything."""
     rows, objects = _Rows(), _Objects()
-    state.start(options)
+    await state.start(options)
     state.reactor.attach(rows=rows, objects=objects, actual_rows=state.owned_rows)
     created: dict[ObjectKey, Write] = {}
     for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
 
 import msgspec
@@ -261,11 +261,17 @@ class Committer:
     def _succeeded(self, transaction: Transaction, results: list[object]) -> None:
         if self._fence is not None:
             self._fence.check(self._fence_rows)
-        for key in transaction.stale(results):
+        rows = self._database.rows
+        for key in transaction.stale(results, rows):
             self.stats.conflicts += 1
             self._again.setdefault(key, False)
+        vanished = {key: uuid for key, uuid in transaction.inserted.items() if uuid not in rows[key[0]]}
+        if vanished:
+            self._suspect(vanished.keys())
+        for key in vanished.keys() - self._again.keys():
+            self._hold(key, "the row vanished as soon as it was inserted")
         for key, uuid in transaction.deleted:
-            if uuid not in self._database.rows[key[0]]:
+            if uuid not in rows[key[0]]:
                 self._still_there.discard(uuid)
             elif uuid not in self._still_there:  # something else than its known parent refers to it
                 self._still_there.add(uuid)
@@ -279,8 +285,12 @@ class Committer:
         for target, uuid in transaction.inserted.items():
             if self._replica.pending.get(target) == uuid:
                 del self._replica.pending[target]
+        self._suspect(transaction.inserted.keys())
+
+    def _suspect(self, targets: Set[RowKey]) -> None:
+        """Rows that transactions in flight counted on are not there: their keys are diffed again."""
         for other in self._in_flight.values():
-            for target in transaction.inserted.keys() & other.assumed.keys():
+            for target in targets & other.assumed.keys():
                 for key in other.assumed[target]:
                     self._again.setdefault(key, False)
 

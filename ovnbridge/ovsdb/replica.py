@@ -8,13 +8,13 @@ proportional to the change; nothing is ever scanned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ovnbridge.engine.diff import ActualRow
 from ovnbridge.model.ovn import Key, Ref, TableFacts
-from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.keys import derive, key_columns, key_function
 from ovnbridge.ovsdb.parents import Parent, Parents
+from ovnbridge.ovsdb.schema import DatabaseSchema
 from ovnbridge.ovsdb.tables import Changes
 
 RowKey: TypeAlias = tuple[str, Key]
@@ -28,10 +28,21 @@ def monitored_columns(facts: Mapping[str, TableFacts]) -> dict[str, tuple[str, .
     return {t.name: tuple(c for c in t.columns if c not in t.write_only) for t in facts.values()}
 
 
+class Replicated(Protocol):
+    """What a replica needs of a database: `client.Database`, or `file.FileDatabase`."""
+
+    name: str
+    schema: DatabaseSchema | None
+    rows: dict[str, dict[str, dict[str, Any]]]
+
+    def subscribe(self, listener: Callable[[Changes], None], /) -> None:
+        """Call `listener` after each batch of changes."""
+
+
 class Replica:
     """Implements `ovnbridge.engine.diff.Actual`."""
 
-    def __init__(self, database: Database, facts: Mapping[str, TableFacts]) -> None:
+    def __init__(self, database: Replicated, facts: Mapping[str, TableFacts]) -> None:
         self.facts = facts
         self.pending: dict[RowKey, str] = {}
         """UUIDs of rows whose insert is on its way; kept by the committer."""

@@ -18,6 +18,7 @@ from ovnbridge.ovsdb.encode import Encoder, MissingReference, encode_uuids, enco
 from ovnbridge.ovsdb.fence import Fence
 from ovnbridge.ovsdb.replica import Replica, RowKey
 from ovnbridge.ovsdb.schema import Column, DatabaseSchema, Kind
+from ovnbridge.ovsdb.tables import Rows
 
 Operation = dict[str, Any]
 
@@ -67,6 +68,8 @@ class Transaction:
         self.inserted: dict[RowKey, str] = {}
         self.deleted: list[tuple[RowKey, str]] = []
         """Rows that must be gone afterwards."""
+        self.references: list[tuple[RowKey, str, str]] = []
+        """(key, table, uuid) of every row that a key was made to refer to."""
         self.missing: dict[RowKey, list[Ref]] = {}
         """Keys that wait, entirely or in part, for rows that do not exist."""
         self.assumed: dict[RowKey, list[RowKey]] = {}
@@ -145,9 +148,10 @@ class Transaction:
         owning = {key for owners in self.owners for key in owners}
         self.keys = [key for key in self._changes if key in owning]
 
-    def stale(self, results: list[Any]) -> set[RowKey]:
-        """Keys whose operations met no row: what they were based on has changed."""
-        keys: set[RowKey] = set()
+    def stale(self, results: list[Any], rows: Rows) -> set[RowKey]:
+        """Keys to be looked at again after success: they met no row, or refer to one that is gone (OVSDB drops weak
+        references to rows that do not exist without a word, and rows whose parent goes in the same transaction)."""
+        keys = {key for key, table, uuid in self.references if uuid not in rows[table]}
         for result, owners in zip(results, self.owners, strict=False):
             if owners and isinstance(result, dict) and result.get("count") == 0:
                 keys.update(owners)
@@ -157,14 +161,14 @@ class Transaction:
 
     def _resolve(self, ref: Ref) -> str | None:
         target = (ref.table, ref.key)
-        if (uuid := self.inserted.get(target)) is not None:
-            return uuid
-        if target in self._replica.pending:
+        uuid = self.inserted.get(target)
+        if uuid is None and target in self._replica.pending:
             self.assumed.setdefault(target, []).append(self._key)
-            return self._replica.pending[target]
-        uuid = self._replica.existing(ref)
+        uuid = uuid or self._replica.existing(ref)
         if uuid is None:
             self.missing.setdefault(self._key, []).append(ref)
+        else:
+            self.references.append((self._key, ref.table, uuid))
         return uuid
 
     def _drop_orphans(self) -> None:

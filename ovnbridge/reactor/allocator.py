@@ -9,6 +9,7 @@ whose object is being written.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ class Allocator:
         self._touch = touch
         self._usage_changed = usage_changed
         self._pending: dict[str, AddressRequest] = {}
-        self._dirty: dict[str, None] = {}
+        self._dirty: OrderedDict[str, None] = OrderedDict()
         self._refused: dict[str, set[str]] = {}
         self._stale_usage: dict[str, None] = {}
 
@@ -80,8 +81,7 @@ class Allocator:
         while self._dirty:
             if limit and done >= limit:
                 return True
-            owner = next(iter(self._dirty))
-            del self._dirty[owner]
+            owner, _ = self._dirty.popitem(last=False)
             self._decide(owner)
             done += 1
         return False

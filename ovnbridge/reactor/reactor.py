@@ -106,6 +106,10 @@ class Reactor:
         """The database notified changes of these rows, or writing them failed: compare them completely."""
         self._touch_rows(dict.fromkeys(keys))
 
+    def members_changed(self, row: RowKey, members: set[tuple[str, Atom]]) -> None:
+        """The database notified that these members of a row came or went: compare only them."""
+        self._touch_members(row, members)
+
     def row_appeared(self, table: str, key: Key) -> None:
         """A row exists anew: sets that should hold a weak reference to it lost it meanwhile and are compared again."""
         owner = self.engine.desired.row_owner(table, key)
@@ -173,12 +177,20 @@ class Reactor:
                 self.idle.set()
 
     def settle(self) -> None:
-        """Pump until nothing is left, without yielding (start-up and tests)."""
+        """Pump until nothing is left, without yielding (dry runs and tests)."""
         while self._slice():
             pass
         self.allocator.publish_usage()
         while self._slice():
             pass
+
+    async def settled(self) -> None:
+        """Pump until nothing is left, letting other tasks run between slices (start-up)."""
+        while self._slice():
+            await asyncio.sleep(0)
+        self.allocator.publish_usage()
+        while self._slice():
+            await asyncio.sleep(0)
 
     def _slice(self) -> bool:
         """One slice of evaluation and hand-over. Returns whether work is left."""
@@ -233,7 +245,8 @@ class Reactor:
 
     def _touch_object(self, kind: str, key: str) -> None:
         if self._objects is not None:
-            self._objects.touch(kind, key)
+            # A pod waits for its annotations; leases of the pods behind it in a burst do not overtake it.
+            self._objects.touch(kind, key, urgent=kind == "Pod")
 
     def _usage_changed(self) -> None:
         if self._usage_due is None:

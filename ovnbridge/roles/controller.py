@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
 from ovnbridge.model.ovn import NORTHBOUND, Key
+from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.fence import Fence
@@ -57,10 +59,13 @@ class Controller:
         cache = await shared.cache()
         for resource, decoder in KINDS:
             cache.want(resource, decoder)
+        gc.disable()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch_loop(shared.health.metrics), name="loop lag")
             tasks.create_task(self.database.run(), name="northbound")
             await asyncio.gather(cache.synced(), self.database.synced.wait())
-            self.state.start(compile_options(settings))
+            await self.state.start(compile_options(settings))
+            settle_garbage_collector()
             tasks.create_task(self.state.reactor.run(), name="reactor")
             await self._elect(cache)
             raise LeadershipLost("the leader lease is lost; starting anew is the simplest correct way on")

@@ -69,7 +69,9 @@ class Cluster:
         kinds = "nodes,namespaces,pods,events,vpcs,subnets,ips"
         found = (await self.get(kinds, "--all-namespaces"))["items"]
         return {
-            f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}": o["metadata"]["resourceVersion"]
+            f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}": o["metadata"][
+                "resourceVersion"
+            ]
             for o in found
         }
 

@@ -27,8 +27,7 @@ async def test_tcp_across_nodes(cluster: Cluster) -> None:
     for pod in web:
         address = pod["status"]["podIP"]
         script = (
-            "import urllib.request;"
-            f"print(urllib.request.urlopen('http://{address}:80/', timeout=5).read().decode())"
+            f"import urllib.request;print(urllib.request.urlopen('http://{address}:80/', timeout=5).read().decode())"
         )
         done = await cluster.lab.exec(
             client["metadata"]["name"], "/usr/bin/python3", "-c", script, namespace="first-light", timeout=15

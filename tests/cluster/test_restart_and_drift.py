@@ -54,7 +54,9 @@ async def test_deleted_rows_come_back_within_a_second(cluster: Cluster) -> None:
     await until(lambda: _contains(cluster, ("lr-route-list", "ovn-cluster"), "0.0.0.0/0"), timeout=1, what="route back")
     await cluster.nb("lr-policy-del", "ovn-cluster")
     await until(
-        lambda: _contains(cluster, ("lr-policy-list", "ovn-cluster"), "ip4.dst == 10.16.0.0/16"), timeout=1, what="policies"
+        lambda: _contains(cluster, ("lr-policy-list", "ovn-cluster"), "ip4.dst == 10.16.0.0/16"),
+        timeout=1,
+        what="policies",
     )
     await cluster.nb("ls-del", "ovn-default")
 

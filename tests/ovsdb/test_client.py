@@ -397,7 +397,12 @@ async def test_a_large_load_leaves_the_event_loop_free(nb: Server) -> None:
     async with running(writer.run()):
         await writer.synced.wait()
         rows = [
-            {"op": "insert", "table": "Logical_Switch_Port", "uuid": u, "row": {"name": u, "external_ids": ["map", [["a", u]]]}}
+            {
+                "op": "insert",
+                "table": "Logical_Switch_Port",
+                "uuid": u,
+                "row": {"name": u, "external_ids": ["map", [["a", u]]]},
+            }
             for u in ports
         ]
         refs = ["set", [["uuid", u] for u in ports]]

@@ -91,7 +91,12 @@ async def test_changes_while_away_are_resumed_from_the_last_transaction(cluster:
         assert not db.synced.is_set()
         for operation in (
             {"op": "delete", "table": "Logical_Switch", "where": [["name", "==", "gone"]]},
-            {"op": "update", "table": "Logical_Switch", "where": [["name", "==", "changed"]], "row": {"name": "renamed"}},
+            {
+                "op": "update",
+                "table": "Logical_Switch",
+                "where": [["name", "==", "changed"]],
+                "row": {"name": "renamed"},
+            },
             *add("new"),
         ):
             await other.transact([operation], timeout=10)

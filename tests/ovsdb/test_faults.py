@@ -38,55 +38,52 @@ def transactions(sent: bytes) -> list[list[Wire]]:
 
 
 async def test_a_set_gets_one_mutate_per_transaction_and_never_an_assignment(nb: Server, short_tmp: Path) -> None:
-    async with Proxy(short_tmp / "proxy", nb.socket) as proxy:
-        async with World([proxy.remote], max_items=100).up() as world:
-            world.want("ls", switch("ls1"), group("pg"), group("pg2"))
-            await settled(world)
-            before = len(transactions(proxy.requests))
-            for number in range(100):
-                name = f"p{number}"
-                world.want(name, port(name, "ls1"), member("pg", name), member("pg2", name))
-            await settled(world)
-            sent = transactions(proxy.requests)[before:]
-            operations = [operation for transaction in sent for operation in transaction]
-            assert len(sent) <= 3
-            assert sum(o["op"] == "insert" for o in operations) == 100
-            assert len([o for o in operations if o["op"] == "mutate" and o["table"] == "Logical_Switch"]) == 1
-            assert all("ports" not in o.get("row", {}) for o in operations)
-            assert len(operations) <= 100 + 1 + 2 * 2
+    async with Proxy(short_tmp / "proxy", nb.socket) as proxy, World([proxy.remote], max_items=100).up() as world:
+        world.want("ls", switch("ls1"), group("pg"), group("pg2"))
+        await settled(world)
+        before = len(transactions(proxy.requests))
+        for number in range(100):
+            name = f"p{number}"
+            world.want(name, port(name, "ls1"), member("pg", name), member("pg2", name))
+        await settled(world)
+        sent = transactions(proxy.requests)[before:]
+        operations = [operation for transaction in sent for operation in transaction]
+        assert len(sent) <= 3
+        assert sum(o["op"] == "insert" for o in operations) == 100
+        assert len([o for o in operations if o["op"] == "mutate" and o["table"] == "Logical_Switch"]) == 1
+        assert all("ports" not in o.get("row", {}) for o in operations)
+        assert len(operations) <= 100 + 1 + 2 * 2
 
-            before = len(transactions(proxy.requests))
-            world.want("p7")
-            await settled(world)
-            (operations,) = transactions(proxy.requests)[before:][:1]
-            assert len(json.dumps(operations)) < 2000, "the cost of a change does not depend on the set"
+        before = len(transactions(proxy.requests))
+        world.want("p7")
+        await settled(world)
+        (operations,) = transactions(proxy.requests)[before:][:1]
+        assert len(json.dumps(operations)) < 2000, "the cost of a change does not depend on the set"
 
 
 async def test_an_insert_with_a_lost_reply_is_not_repeated(nb: Server, short_tmp: Path) -> None:
-    async with Proxy(short_tmp / "proxy", nb.socket) as proxy:
-        async with World([proxy.remote], deadline=5.0).up() as world:
-            proxy.deliver_replies = False
-            world.want("all", switch("ls1"), port("p1", "ls1"), group("pg"), member("pg", "p1"))
-            await eventually(lambda: rows(nb, "Port_Group"))
-            before = {table: rows(nb, table) for table in ("Logical_Switch", "Logical_Switch_Port", "Port_Group")}
-            proxy.cut()
-            proxy.deliver_replies = True
-            await eventually(lambda: world.database.generation == 2)
-            await settled(world)
-            assert {table: rows(nb, table) for table in before} == before
-            assert world.errors == []
+    async with Proxy(short_tmp / "proxy", nb.socket) as proxy, World([proxy.remote], deadline=5.0).up() as world:
+        proxy.deliver_replies = False
+        world.want("all", switch("ls1"), port("p1", "ls1"), group("pg"), member("pg", "p1"))
+        await eventually(lambda: rows(nb, "Port_Group"))
+        before = {table: rows(nb, table) for table in ("Logical_Switch", "Logical_Switch_Port", "Port_Group")}
+        proxy.cut()
+        proxy.deliver_replies = True
+        await eventually(lambda: world.database.generation == 2)
+        await settled(world)
+        assert {table: rows(nb, table) for table in before} == before
+        assert world.errors == []
 
 
 async def test_a_request_that_never_arrived_is_repeated(nb: Server, short_tmp: Path) -> None:
-    async with Proxy(short_tmp / "proxy", nb.socket) as proxy:
-        async with World([proxy.remote], deadline=5.0).up() as world:
-            proxy.deliver_requests = False
-            world.want("all", switch("ls1"), port("p1", "ls1"))
-            await eventually(lambda: b"transact" in proxy.requests)
-            proxy.cut()
-            proxy.deliver_requests = True
-            await settled(world)
-            assert [row["name"] for row in rows(nb, "Logical_Switch_Port")] == ["p1"]
+    async with Proxy(short_tmp / "proxy", nb.socket) as proxy, World([proxy.remote], deadline=5.0).up() as world:
+        proxy.deliver_requests = False
+        world.want("all", switch("ls1"), port("p1", "ls1"))
+        await eventually(lambda: b"transact" in proxy.requests)
+        proxy.cut()
+        proxy.deliver_requests = True
+        await settled(world)
+        assert [row["name"] for row in rows(nb, "Logical_Switch_Port")] == ["p1"]
 
 
 async def test_a_stopped_server_delays_but_loses_nothing(nb: Server) -> None:
@@ -201,9 +198,7 @@ class Wishes:
     def expected(self) -> dict[str, Any]:
         there = {name: pod for name, pod in self.pods.items() if pod[0] in self.switches}
         return {
-            "switches": {
-                name: {port for port, (on, _, _) in there.items() if on == name} for name in self.switches
-            }
+            "switches": {name: {port for port, (on, _, _) in there.items() if on == name} for name in self.switches}
             | {"foreign": {"fp"}},
             "labels": {name: str(label) for name, (_, _, label) in there.items()},
             "groups": {
@@ -258,6 +253,7 @@ async def fail(nb: Server, proxy: Proxy, world: World, what: str) -> None:
 def shared_nb() -> Iterator[Server]:
     with directory() as path:
         server = Server.standalone(path)
+        nbctl(server, "ls-add", "foreign", "--", "lsp-add", "foreign", "fp")
         yield server
         server.kill()
 
@@ -274,7 +270,6 @@ epochs = iter(range(10**9))
 
 
 async def _converge(nb: Server, script: list[Any], fenced: bool) -> None:
-    nbctl(nb, "--if-exists", "ls-del", "foreign", "--", "ls-add", "foreign", "--", "lsp-add", "foreign", "fp")
     fence = Fence(f"epoch{next(epochs)}") if fenced else None
     async with Proxy(nb.directory / "faults", nb.socket) as proxy:
         world = World([proxy.remote], deadline=1.0, max_items=4, fence=fence, database={"connect_timeout": 0.5})
@@ -301,7 +296,7 @@ async def _converge(nb: Server, script: list[Any], fenced: bool) -> None:
                 )
 
             try:
-                await eventually(done, "convergence", 12)
+                await eventually(done, "convergence", 6)
             except TimeoutError:
                 assert found(nb) == wishes.expected(), (world.errors, world.committer.setbacks.waiting)
                 raise

@@ -128,9 +128,7 @@ operations = st.one_of(
     st.tuples(where, st.lists(mutations, min_size=1, max_size=3)).map(
         lambda p: {"op": "mutate", "table": "Root", "where": p[0], "mutations": p[1]}
     ),
-    st.sampled_from(ROOTS).map(
-        lambda u: {"op": "delete", "table": "Root", "where": [["_uuid", "==", ["uuid", u]]]}
-    ),
+    st.sampled_from(ROOTS).map(lambda u: {"op": "delete", "table": "Root", "where": [["_uuid", "==", ["uuid", u]]]}),
     st.tuples(st.sampled_from(LEAVES), texts).map(
         lambda p: {"op": "insert", "table": "Leaf", "uuid": p[0], "row": {"name": p[1]}}
     ),
@@ -143,9 +141,7 @@ operations = st.one_of(
         }
     ),
 )
-scripts = st.lists(
-    st.lists(operations, min_size=1, max_size=5) | st.just("restart"), min_size=1, max_size=12
-)
+scripts = st.lists(st.lists(operations, min_size=1, max_size=5) | st.just("restart"), min_size=1, max_size=12)
 
 
 class Shadow:

@@ -65,9 +65,7 @@ class World:
         **committer: Any,
     ) -> None:
         self.desired = DesiredStore()
-        self.database = Database(
-            name=name, remotes=list(remotes), columns=monitored_columns(facts), **(database or {})
-        )
+        self.database = Database(name=name, remotes=list(remotes), columns=monitored_columns(facts), **(database or {}))
         self.replica = Replica(self.database, facts)
         self.differ = Differ(desired=self.desired, actual=self.replica, facts=facts, owns=owns)
         self.diffs: list[RowKey] = []

@@ -99,7 +99,9 @@ def test_incremental_equals_recompute(script: list[tuple[str, object, object]]) 
 
 
 @given(steps, st.randoms())
-def test_order_and_duplication_of_events_do_not_matter(script: list[tuple[str, object, object]], random: object) -> None:
+def test_order_and_duplication_of_events_do_not_matter(
+    script: list[tuple[str, object, object]], random: object
+) -> None:
     final: dict[tuple[str, str], object] = {}
     for table, key, value in script:
         if table != "settle":

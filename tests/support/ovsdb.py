@@ -88,6 +88,7 @@ class Server:
             *self.extra,
             self.file,
             stdin=subprocess.DEVNULL,
+            restore_signals=False,  # a file size limit is to be an error to the server, not a signal
         )
         wait_until(self._answers, f"{self.socket} answering")
 
@@ -225,6 +226,7 @@ class Proxy:
         self._socket = socket
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Proxy:
@@ -235,6 +237,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self.cut()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def cut(self) -> None:
         for writer in list(self._writers):
@@ -242,6 +245,10 @@ class Proxy:
         self._writers.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             upstream, towards = await asyncio.open_unix_connection(str(self._target))
         except OSError:

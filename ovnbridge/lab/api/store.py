@@ -128,6 +128,7 @@ class Collection:
         self.floor = store.compacted
         self._store = store
         self._keys: list[Key] | None = None
+        self._past: tuple[int, list[tuple[Key, Entry]]] | None = None
 
     def write(self, key: Key, obj: Object) -> Entry:
         version = self._store.next_version()
@@ -178,15 +179,17 @@ class Collection:
         """The list as it was at an older version, by undoing the history."""
         if version < self.floor:
             raise self.too_old(version)
-        entries = dict(self.objects)
-        for change in self._since(version):
-            if change.old is None:
-                entries.pop(change.key, None)
-            else:
-                entries[change.key] = change.old
+        if self._past is None or self._past[0] != version:  # pages of one list ask for the same version
+            entries = dict(self.objects)
+            for change in self._since(version):
+                if change.old is None:
+                    entries.pop(change.key, None)
+                else:
+                    entries[change.key] = change.old
+            self._past = (version, sorted(entries.items()))
         return [
             entry
-            for key, entry in sorted(entries.items())
+            for key, entry in self._past[1]
             if (not namespace or key[0] == namespace) and selector.matches(entry.labels, entry.fields)
         ]
 
