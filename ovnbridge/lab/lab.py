@@ -341,7 +341,7 @@ class Lab:
         tcp_port: int | None = None,
         targets: Iterable[str] | None = None,
     ) -> Matrix:
-        """Every pod (as `namespace/name`; all of them by default) to every pod or `targets`, and every node to those."""
+        """Every pod (as `namespace/name`; by default all) to every pod or `targets`, and every node to those."""
         sandboxes = await self.remote.sandboxes()
         wanted = sorted(sandboxes) if pods is None else [pod if "/" in pod else f"default/{pod}" for pod in pods]
         aims = wanted if targets is None else list(targets)

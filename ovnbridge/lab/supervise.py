@@ -228,7 +228,6 @@ class Supervisor:
             await component.stop()
 
     async def reach(self, sources: list[str], targets: list[str], port: int | None) -> dict[str, list[str]]:
-        pods = [str(sandbox["netns"]) for sandbox in self.sandboxes().values()]
         return await reach(self._namespaces, sources, targets, port)
 
     async def api(self, action: str, arguments: dict[str, Any]) -> Any:

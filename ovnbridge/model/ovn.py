@@ -27,7 +27,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
 
 
 Atom: TypeAlias = str | int | float | bool | Ref
-Value: TypeAlias = Atom | None | frozenset[Atom] | Mapping[str, str]
+Value: TypeAlias = Atom | frozenset[Atom] | Mapping[str, str] | None
 Columns: TypeAlias = Mapping[str, Value]
 
 

@@ -28,7 +28,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     plan = subparsers.add_parser(
         "plan",
         help="what the controller would write; exit status 2 when that is not nothing",
-        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given and mean what they do there.",
+        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given as well.",
     )
     _add_inputs(plan)
     plan.set_defaults(run=_runner(_plan))

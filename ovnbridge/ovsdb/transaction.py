@@ -110,8 +110,6 @@ class Transaction:
     def build(self, fence: Fence | None, fence_rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the operations."""
         self._drop_orphans()
-        if not self._changes:
-            return
         inserts: list[tuple[int, int, RowKey, Insert]] = []
         updates: list[tuple[RowKey, Update]] = []
         deletes: list[tuple[int, RowKey, Delete]] = []
@@ -172,14 +170,17 @@ class Transaction:
         return uuid
 
     def _drop_orphans(self) -> None:
-        """Leave out rows whose parent, or a mandatory reference of which, is missing; then those that need them."""
+        """Leave out rows whose parent, or a mandatory reference of which, is missing; then those that need them.
+
+        What such a row was to replace goes nevertheless: the outcome must not depend on what was there before.
+        """
         while True:
             orphans = [key for key in self.inserted if not self._can_insert(key)]
             if not orphans:
                 return
             for key in orphans:
-                del self._changes[key]
                 del self.inserted[key]
+                self._changes[key] = [change for change in self._changes[key] if isinstance(change, Delete)]
 
     def _can_insert(self, key: RowKey) -> bool:
         self._key = key

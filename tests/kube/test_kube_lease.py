@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kube_harness import running, until
 
 from ovnbridge.kube.connection import ApiError, Connection
-from ovnbridge.kube.lease import Elector, Leadership
+from ovnbridge.kube.lease import RELEASE_SECONDS, Elector, Leadership
 from ovnbridge.lab.api import ApiServer
 from ovnbridge.model.resource import LEASE
 
@@ -102,6 +102,7 @@ class Link:
         self.chance = chance
         self.badness = badness
         self.down = False
+        self.slow = 0.0
         self.requests = 0
 
     async def request(self, method: str, path: str, *, body: bytes | None = None, timeout: float = 30.0) -> bytes:
@@ -111,6 +112,7 @@ class Link:
                 await self._trouble()
                 reply = self.store.apply(method, None if body is None else orjson.loads(body))
                 await self._trouble()  # it landed, and nobody knows
+                await asyncio.sleep(self.slow)
                 return reply
         except TimeoutError as error:
             raise ApiError(0, "Unreachable", "timeout") from error
@@ -260,6 +262,26 @@ def test_a_leader_without_the_server_stops_before_the_lease_ends() -> None:
     in_virtual_time(scenario)
 
 
+def test_the_deadline_counts_from_before_the_request() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        link = Link(Store(), random.Random(1))
+        link.slow = 2.9  # for each of the two requests of an acquisition
+        seen: list[Leadership] = []
+
+        async def lead(leadership: Leadership) -> None:
+            seen.append(leadership)
+            link.down = True
+            await asyncio.sleep(1e8)
+
+        await elector(link, "a").run(lead)
+        # The lease was written, and rivals count, from the first seconds on.
+        assert loop.time() - RELEASE_SECONDS <= 2.9 + 20.1
+        assert not seen[0].valid()
+
+    in_virtual_time(scenario)
+
+
 def test_a_suspended_machine_is_no_leader_when_it_wakes() -> None:
     async def scenario() -> None:
         offset = 0.0
@@ -329,16 +351,17 @@ def test_deleting_the_lease_does_not_make_two_leaders() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_lease_taken_by_force_ends_the_term() -> None:
+@pytest.mark.parametrize("holder", ["b", ""])
+def test_a_lease_taken_by_force_ends_the_term(holder: str) -> None:
     async def scenario() -> None:
         store = Store()
         ended = asyncio.ensure_future(elector(Link(store, random.Random(1)), "a").run(lambda _: asyncio.sleep(1e8)))
         await asyncio.sleep(1)
         assert store.lease is not None
-        store.apply("PUT", {**store.lease, "spec": {**store.lease["spec"], "holderIdentity": "b"}})
+        store.apply("PUT", {**store.lease, "spec": {**store.lease["spec"], "holderIdentity": holder}})
         async with asyncio.timeout(8):
             await ended
-        assert store.lease["spec"]["holderIdentity"] == "b"
+        assert store.lease["spec"]["holderIdentity"] == holder
 
     in_virtual_time(scenario)
 

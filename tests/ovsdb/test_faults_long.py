@@ -259,7 +259,7 @@ def shared_nb() -> Iterator[Server]:
 
 
 @settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(script=actions, fenced=st.booleans())
 def test_any_script_with_any_faults_converges(shared_nb: Server, script: list[Any], fenced: bool) -> None:
