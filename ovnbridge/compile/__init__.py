@@ -6,7 +6,7 @@ are the complete lists for the controller. Names and formats: spec control-plane
 
 from __future__ import annotations
 
-from ovnbridge.compile import cluster, gateway, namespace, node, pod, subnet, vpc
+from ovnbridge.compile import cluster, gateway, namespace, node, pod, problem, subnet, vpc
 from ovnbridge.engine.engine import Unit
 from ovnbridge.engine.world import Index
 
@@ -18,6 +18,7 @@ UNITS: tuple[Unit, ...] = (
     *node.UNITS,
     *namespace.UNITS,
     *pod.UNITS,
+    *problem.UNITS,
 )
 
 INDEXES: tuple[Index, ...] = (*subnet.INDEXES, *vpc.INDEXES)

@@ -11,9 +11,13 @@ import gc
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from ovnbridge.compile import UNITS
+from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, ControllerState
+from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
@@ -27,6 +31,8 @@ from ovnbridge.roles.shared import Shared
 from ovnbridge.settings import comma_list
 
 log = logging.getLogger(__name__)
+
+_TABLES = {unit.name: unit.table for unit in UNITS}
 
 
 class LeadershipLost(Exception):
@@ -99,7 +105,7 @@ class Controller:
             deadline=float(self._settings.ovn_timeout),
             fence=Fence(leadership.epoch),
             on_error=self._bad_row,
-            on_commit=self.state.reactor.committed,
+            on_commit=self._committed,
         )
         writer = Writer(
             connection=connection,
@@ -126,7 +132,20 @@ class Controller:
         owner = self.state.engine.desired.row_owner(table, key)
         log.error("row refused table=%s key=%s owner=%s error=%s", table, key, owner, text)
         if owner is not None:
-            self.state.world.put("RowProblem", f"{owner.unit}/{owner.key}", text)
+            self._tell(owner, f"{table} {key}: {text}")
+
+    def _committed(self, keys: Sequence[RowKey]) -> None:
+        self.state.reactor.committed(keys)
+        if self.state.world.size(TABLE):
+            for key in keys:
+                owner = self.state.engine.desired.row_owner(*key)
+                if owner is not None:
+                    self._tell(owner, None)
+
+    def _tell(self, unit: UnitKey, problem: str | None) -> None:
+        """Put what the database refuses into the World, for the object that the unit is about."""
+        key = problem_key(_TABLES[unit.unit], unit.key)
+        if self.state.world.put(TABLE, key, problem):
             self.state.reactor.wake()
 
     def _not_ready(self) -> str | None:
