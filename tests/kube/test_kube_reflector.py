@@ -352,6 +352,31 @@ async def test_an_object_that_cannot_be_read_stops_no_other() -> None:
     assert reflector.malformed == 4
 
 
+async def test_a_list_keeps_what_it_cannot_read_and_what_is_equal() -> None:
+    script = Scripted()
+    broken = pod_at("broken", 22)
+    broken["metadata"]["labels"] = []
+    script.lists = [page(10, pod_at("same", 3), pod_at("broken", 4)), page(30, pod_at("same", 25), broken)]
+    again = asyncio.Event()
+
+    async def until_told(request: Any) -> Any:
+        await again.wait()
+        yield event("ERROR", status(410, "Expired"))
+
+    script.watches = [until_told, watch(event("ADDED", pod_at("end", 31)))]
+    table = Table()
+    async with script.serve() as connection:
+        reflector = reflect(connection, table)
+        async with running(reflector.run()):
+            await reflector.synced.wait()
+            before = dict(table.tables["Pod"])
+            again.set()
+            await until(lambda: "default/end" in table.tables["Pod"])
+    assert len(before) == 2
+    assert all(table.tables["Pod"][key] is pod for key, pod in before.items())
+    assert reflector.versions["default/same"] == 25
+
+
 async def test_a_deeply_nested_field_stops_nothing() -> None:
     script = Scripted()
     deep = orjson.dumps(pod_at("deep", 11)).replace(b'"spec":{', b'"spec":{"x":' + b"[" * 9000 + b"]" * 9000 + b",")
