@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -103,6 +104,8 @@ def _sync(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -> 
     """A command as the executable wants it; errors become words on stderr."""
 
     def run(values: argparse.Namespace) -> int:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # progress is seen as it happens, also through a pipe
         from ovnbridge.lab.errors import LabError
 
         try:
