@@ -31,7 +31,7 @@ class FanOut:
 
     def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
         """A complete list."""
-        self._objects[resource] = dict(objects) if len(self._sinks) > 1 else objects
+        self._objects[resource] = objects  # the reflector's own, which it keeps up to date until the next list
         for sink in self._sinks:
             sink.replace(resource, objects)
 
