@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 from ovnbridge.compile.node import NodeView, node_names, node_view
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import CENTRALIZED, DISTRIBUTED, SubnetView, active_gateways, subnet_view
+from ovnbridge.compile.subnet import (
+    CENTRALIZED,
+    DISTRIBUTED,
+    SubnetView,
+    active_gateways,
+    current_gateway,
+    gateway_nodes,
+    subnet_view,
+)
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Item, Row
 from ovnbridge.model.address import family, split
@@ -52,12 +60,20 @@ def _distributed(view: SubnetView, node: NodeView | None) -> Iterator[Item]:
 
 
 def _centralized(reader: Reader, view: SubnetView) -> Iterator[Item]:
-    nodes = [v for n in reader.query(active_gateways, view.name) if (v := reader.query(node_view, n)) is not None]
+    names = reader.query(active_gateways, view.name) or reader.query(_standing, view.name)
+    nodes = [v for n in names if (v := reader.query(node_view, n)) is not None]
     for cidr, _ in view.pairs():
         version = family(cidr) or 4
         hops = {n.name: hop for n in nodes if (hop := split(n.join)[0 if version == 4 else 1])}
         if hops:
             yield _policy(view, f"ip{version}.src == {cidr}", set(hops.values()), hops)
+
+
+def _standing(reader: Reader, name: str) -> tuple[str, ...]:
+    """Gateway nodes while none is ready: traffic stays where it is, the node's network may well work (memoised)."""
+    nodes, view = reader.query(gateway_nodes, name), reader.query(subnet_view, name)
+    current = reader.query(current_gateway, name)
+    return nodes if view is not None and view.enable_ecmp else tuple(n for n in nodes if n == current)
 
 
 def _policy(view: SubnetView, match: str, hops: set[str], ids: dict[str, str]) -> Row:

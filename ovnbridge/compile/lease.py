@@ -12,14 +12,18 @@ from ovnbridge.model.names import (
     LABEL_IP_RESERVED,
     LABEL_NODE_NAME,
     LABEL_SUBNET,
+    LONGEST_LABEL,
     label_value,
 )
 
 
 def lease_of(reader: Reader, owner: str) -> IP | None:
-    """The IP object with this name, None while there is none."""
+    """The IP object with this name, None while there is none that says an address."""
     found = reader.get("IP", owner)
-    return found if isinstance(found, IP) else None
+    if not isinstance(found, IP):
+        return None
+    spec = found.spec
+    return found if spec.v4_ip_address or spec.v6_ip_address or spec.mac_address else None
 
 
 def lease_value(ip: IP) -> Lease:
@@ -38,15 +42,14 @@ def ip_body(
     owner: str, request: AddressRequest, lease: Lease, owner_reference: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The IP object that records a new lease (spec C.10)."""
-    metadata: dict[str, Any] = {
-        "name": owner,
-        "labels": {
-            LABEL_SUBNET: lease.subnet,
-            LABEL_NODE_NAME: label_value(request.node),
-            lease.subnet: "",
-            LABEL_IP_RESERVED: "false",
-        },
+    labels = {
+        LABEL_SUBNET: label_value(lease.subnet),
+        LABEL_NODE_NAME: label_value(request.node),
+        LABEL_IP_RESERVED: "false",
     }
+    if len(lease.subnet) <= LONGEST_LABEL:
+        labels[lease.subnet] = ""
+    metadata: dict[str, Any] = {"name": owner, "labels": labels}
     if owner_reference is not None:
         metadata["ownerReferences"] = [owner_reference]
     return {

@@ -7,38 +7,37 @@ from collections.abc import Iterator
 from ovnbridge.compile.options import options
 from ovnbridge.compile.selector import matches
 from ovnbridge.compile.subnet import subnet_view
-from ovnbridge.compile.vpc import vpc_of_namespace
+from ovnbridge.compile.vpc import default_switch, preferred_subnet, vpc_of_namespace
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Item
 from ovnbridge.model.crd.subnet import Subnet
-from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.kube import Namespace
 from ovnbridge.model.names import annotation
 
 
 def namespace_subnets(reader: Reader, name: str) -> tuple[str, ...]:
-    """Subnets of a namespace, the first one being the default for its pods (memoised question)."""
+    """Subnets of a namespace, the first one being the default for its pods (memoised question).
+
+    One that cannot be compiled at present counts: its pods wait, and do not land in another network.
+    """
     namespace = reader.get("Namespace", name)
     if not isinstance(namespace, Namespace):
         return ()
     opts = options(reader)
     bound: dict[str, None] = {}
     for subnet in reader.by("subnet-namespaces", name):
-        if reader.query(subnet_view, subnet) is not None:
-            bound[subnet] = None
+        bound[subnet] = None
     labels = namespace.metadata.all_labels()
     for subnet in reader.by("subnet-selectors", ""):
         found = reader.get("Subnet", subnet)
-        if not isinstance(found, Subnet) or reader.query(subnet_view, subnet) is None:
-            continue
-        if any(matches(selector, labels) for selector in found.spec.namespace_selectors):
+        if isinstance(found, Subnet) and any(matches(s, labels) for s in found.spec.namespace_selectors):
             bound[subnet] = None
-    vpc_name = reader.query(vpc_of_namespace, name)
-    vpc = reader.get("Vpc", vpc_name)
-    preferred = vpc.spec.default_subnet if isinstance(vpc, Vpc) and vpc_name != opts.cluster_router else ""
-    if preferred and name != "kube-system" and reader.query(subnet_view, preferred) is not None:
+    vpc = reader.query(vpc_of_namespace, name)
+    preferred = reader.query(preferred_subnet, vpc)
+    view = reader.query(subnet_view, preferred)
+    if name != "kube-system" and view is not None and view.vpc == vpc:
         bound = {preferred: None, **bound}
-    return tuple(bound) or (preferred or opts.default_ls,)
+    return tuple(bound) or (preferred or reader.query(default_switch, vpc) or opts.default_ls,)
 
 
 def _namespace(reader: Reader, name: str) -> Iterator[Item]:
@@ -46,7 +45,7 @@ def _namespace(reader: Reader, name: str) -> Iterator[Item]:
         return
     names = reader.query(namespace_subnets, name)
     views = [view for n in names if (view := reader.query(subnet_view, n)) is not None]
-    if not views:
+    if len(views) < len(names):
         return
     yield Annotations(
         "Namespace",

@@ -8,7 +8,7 @@ import msgspec
 
 from ovnbridge.compile.lease import address_columns, lease_of
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import subnet_view
+from ovnbridge.compile.subnet import broken_subnets, subnet_view
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Item, Row
 from ovnbridge.ipam import AddressRequest
@@ -68,17 +68,15 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
     join = reader.query(subnet_view, opts.node_switch)
     group, port = node_group(name), node_port_name(name)
     ids = {"vendor": VENDOR, "node": name, "np": f"node/{name}"}
-    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=("ports",))
-    if join is None:
-        return
+    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=reader.query(group_members))
     allocated = node.metadata.annotation(annotation("allocated")) == "true"
     held = node.metadata.annotation(annotation("ip_address")) if allocated else ""
     mac = node.metadata.annotation(annotation("mac_address")) if allocated else ""
     request = AddressRequest(
         subnets=(opts.node_switch,),
-        addresses=(held,) if held and address.contains(join.cidr_block, held) else (),
+        addresses=(held,) if held and join is not None and address.contains(join.cidr_block, held) else (),
         mac=mac if address.valid_mac(mac) else "",
-        pod=port,
+        pod=name,
         node=name,
     )
     yield Claim(port, request)
@@ -96,20 +94,27 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
         },
         parent=Ref("Logical_Switch", opts.node_switch),
     )
-    yield Annotations(
-        "Node",
-        name,
-        {
-            annotation("allocated"): "true",
-            annotation("ip_address"): join_ip,
-            annotation("mac_address"): lease.spec.mac_address,
-            annotation("cidr"): join.cidr_block,
-            annotation("gateway"): join.gateway,
-            annotation("logical_switch"): opts.node_switch,
-            annotation("port_name"): port,
-        },
-    )
+    if join is not None:
+        yield Annotations(
+            "Node",
+            name,
+            {
+                annotation("allocated"): "true",
+                annotation("ip_address"): join_ip,
+                annotation("mac_address"): lease.spec.mac_address,
+                annotation("cidr"): join.cidr_block,
+                annotation("gateway"): join.gateway,
+                annotation("logical_switch"): opts.node_switch,
+                annotation("port_name"): port,
+            },
+        )
     yield from _policies(name, _internal(node), join_ip, opts.cluster_router)
+
+
+def group_members(reader: Reader) -> tuple[str, ...]:
+    """Which sets of a node's group are completely known: none while a subnet of the default VPC cannot be compiled,
+    since its pods' ports are in them (memoised question)."""
+    return () if reader.query(broken_subnets, options(reader).cluster_router) else ("ports",)
 
 
 def _policies(name: str, internal: str, join: str, router: str) -> Iterator[Item]:

@@ -11,14 +11,19 @@ from typing import Final
 
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
+from ovnbridge.model.names import node_port_name, port_name, router_port_name
+from ovnbridge.model.ovn import Key
 
 _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Pod, node and router ports; not virtual or localnet ports, nor ports of features to come."""
-    kind = row.columns.get("type") or ""
-    return ours(row) and kind in {"", "router"}
+    """Ports of pods' primary interfaces, of nodes and towards routers; not those of attachments, Vips and so on."""
+    kind, name = row.columns.get("type") or "", row.columns.get("name")
+    if not ours(row) or kind not in {"", "router"}:
+        return False
+    namespace, _, pod = external_id(row, "pod").partition("/")
+    return kind == "router" or (name == port_name(pod, namespace) if pod else str(name).startswith(node_port_name("")))
 
 
 def _group(row: ActualRow) -> bool:
@@ -41,6 +46,12 @@ def _plain(row: ActualRow) -> bool:
     return isinstance(ids, Mapping) and set(ids) == {"vendor"}
 
 
+def _router_port(row: ActualRow) -> bool:
+    """Ports towards subnets; not those of peerings or for BFD."""
+    name, router = str(row.columns.get("name", "")), external_id(row, "lr")
+    return ours(row) and not row.columns.get("peer") and name.startswith(router_port_name(router, ""))
+
+
 def _overlay_set(row: ActualRow) -> bool:
     return ours(row) and external_id(row, "isU2OOverlayCIDRs") == "true"
 
@@ -53,7 +64,7 @@ def _vpc_load_balancer(row: ActualRow) -> bool:
 _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Switch": ours,
     "Logical_Router": ours,
-    "Logical_Router_Port": lambda row: ours(row) and not row.columns.get("peer"),
+    "Logical_Router_Port": _router_port,
     "Logical_Switch_Port": _port,
     "Logical_Router_Policy": _policy,
     "Logical_Router_Static_Route": ours,
@@ -65,17 +76,37 @@ _OWNED: Final[Mapping[str, _Test]] = {
 OWNED_TABLES: Final = tuple(_OWNED)
 
 
-def scope(table: str, row: ActualRow) -> str:
-    """The subnet that a row belongs to, "" when to none."""
+def vpc_scope(vpc: str) -> str:
+    """Scope (`engine.items.Hold`) of what a VPC's router is told: itself, its routes and its own policies."""
+    return f"vpc:{vpc}"
+
+
+def uplink_scope(subnet: str) -> str:
+    """Scope of the pair of ports between a subnet and a router."""
+    return f"uplink:{subnet}"
+
+
+def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
+    """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
+    name = str(row.columns.get("name", ""))
     if table == "Logical_Switch":
-        return str(row.columns.get("name", ""))
+        return (name,)
+    if table == "Logical_Router":
+        return (vpc_scope(name),)
+    if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
+        return (vpc_scope(str(parent)),)
+    if table == "Address_Set":
+        return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
-        name, router = str(row.columns.get("name", "")), external_id(row, "lr")
-        return name.removeprefix(f"{router}-") if router else ""
-    return external_id(row, "subnet") or external_id(row, "ls")
+        subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))
+        return (subnet, uplink_scope(subnet))
+    subnet = external_id(row, "subnet") or external_id(row, "ls")
+    if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
+        return (subnet, uplink_scope(subnet))
+    return (subnet,)
 
 
-def owns(table: str, row: ActualRow, held: Callable[[str], bool]) -> bool:
-    """Whether an undesired row is to be deleted."""
+def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "") -> bool:
+    """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it."""
     test = _OWNED.get(table)
-    return test is not None and test(row) and not held(scope(table, row))
+    return test is not None and test(row) and not any(map(held, _scopes(table, row, parent)))

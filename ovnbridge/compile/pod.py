@@ -15,7 +15,7 @@ from ovnbridge.ipam import AddressRequest, Refusal
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import annotation, node_group, port_name, subnet_node_group
+from ovnbridge.model.names import LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
 
@@ -71,12 +71,17 @@ def _pod(reader: Reader, key: str) -> Iterator[Item]:
     opts = options(reader)
     owner = port_name(pod.metadata.name, pod.metadata.namespace)
     lease = lease_of(reader, owner)
+    runs = pod.metadata.annotation(annotation("allocated")) == "true"
+    if lease is not None and lease.metadata.deleting and not runs:
+        lease = None  # a predecessor's, on its way out; the next one may say another address
     problem = annotation_problem(pod)
+    if len(owner) > LONGEST_NAME:
+        problem = f"{owner} is too long for the name of an IP object"
     if problem:
         yield Event("Pod", key, "Warning", "ValidatePodNetworkFailed", problem)
         if lease is None:
             return
-    request = _request(reader, pod, lease, opts)
+    request = _request(reader, pod, lease, opts, runs=runs)
     if request is not None:
         yield Claim(owner, request)
     if lease is None:
@@ -94,11 +99,15 @@ def _pod(reader: Reader, key: str) -> Iterator[Item]:
     yield Event("Pod", key, "Normal", "PodNetworkAllocated", f"subnet={view.name} ip={_addresses(lease)}")
 
 
-def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options) -> AddressRequest | None:
-    """The pod's claim; None while nothing says which subnet it is to be in."""
+def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options, *, runs: bool) -> AddressRequest | None:
+    """The pod's claim; None while nothing says which subnet it is to be in.
+
+    What a pod that runs holds is not exchanged any more, whatever its annotations and its subnet become.
+    """
     notes = pod.metadata.all_annotations()
     subnet = notes.get(annotation("logical_switch"), "")
-    if subnet:
+    keep = runs and lease is not None
+    if subnet and not keep:
         subnets: tuple[str, ...] = (subnet,)
     elif lease is not None:
         subnets = (lease.spec.subnet,)
@@ -107,15 +116,19 @@ def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options) -> Addre
     if not subnets:
         return None
     mac = notes.get(annotation("mac_address"), "")
-    static = notes.get(annotation("ip_address"), "").replace(" ", "")
-    first = reader.query(subnet_view, subnets[0])
-    skip = first is not None and first.vpc == opts.cluster_router and not first.vlan
+    parts = (part.strip().partition("/")[0] for part in notes.get(annotation("ip_address"), "").split(","))
+    static = ",".join(address.canonical(part) for part in parts if address.host_family(part))
+    skip = False
+    if lease is None:  # whoever has an address does not care when nodes come and go
+        views = (reader.query(subnet_view, name) for name in subnets)
+        skip = any(view is not None and view.vpc == opts.cluster_router and not view.vlan for view in views)
     return AddressRequest(
         subnets=subnets,
         addresses=(static,) if static else (),
         family=_FAMILIES.get(notes.get(annotation("ip_family"), ""), ""),
         mac=mac if address.valid_mac(mac) else "",
         skip=reader.query(node_addresses) if skip else frozenset(),
+        keep=keep,
         pod=pod.metadata.name,
         namespace=pod.metadata.namespace,
         node=pod.spec.node_name,
@@ -143,7 +156,9 @@ def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> I
         return
     port = Ref("Logical_Switch_Port", owner)
     yield Member("Port_Group", node_group(node), "ports", port)
-    if view.gateway_type == DISTRIBUTED:
+    # Pods with an own way out do not take the node's.
+    own_way = any(pod.metadata.annotation(annotation(name)) for name in ("eip", "snat", "north_gateway"))
+    if view.gateway_type == DISTRIBUTED and not own_way:
         yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
 
 
@@ -161,7 +176,7 @@ def _annotations(key: str, pod: Pod, lease: IP, view: SubnetView, opts: Options)
         annotation("logical_switch"): view.name,
         annotation("pod_nic_type"): pod.metadata.annotation(annotation("pod_nic_type")) or opts.pod_nic_type,
     }
-    if view.vpc and view.needs_router:
+    if view.vpc and (view.needs_router or view.u2o):
         values[annotation("logical_router")] = view.vpc
     if pod.spec.node_name:
         values[annotation("routed")] = "true"

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import msgspec
 
 from ovnbridge.compile.options import Options, options
+from ovnbridge.compile.ownership import uplink_scope, vpc_scope
+from ovnbridge.compile.selector import matches
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Spec, Status
 from ovnbridge.engine.world import Index
 from ovnbridge.ipam import SubnetFacts, SubnetUsage
 from ovnbridge.model import address
+from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.base import Condition
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
 from ovnbridge.model.kube import Node
@@ -20,6 +23,7 @@ from ovnbridge.model.ovn import VENDOR, Ref
 
 DISTRIBUTED = "distributed"
 CENTRALIZED = "centralized"
+_INVALID = "ValidateLogicalSwitchFailed"
 
 
 class SubnetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +91,7 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     changes["vpc"] = vpc
     if vpc == opts.cluster_router and name != opts.node_switch:
         changes["gateway_type"] = spec.gateway_type or DISTRIBUTED
-        changes["default"] = name == opts.default_ls
+        changes["default"] = spec.default and name == opts.default_ls
     if name == opts.node_switch:
         changes["enable_lb"] = None
     elif spec.enable_lb is None:
@@ -102,14 +106,13 @@ def _checked(reader: Reader, name: str) -> SubnetView | Problem | None:
     subnet = reader.get("Subnet", name)
     if not isinstance(subnet, Subnet):
         return None
-    opts = options(reader)
     try:
-        spec = default_spec(name, subnet.spec, opts)
-        problem = _validate(spec)
+        spec = default_spec(name, subnet.spec, options(reader))
+        problem = _given_problem(name, subnet.spec) or _validate(spec)
     except ValueError as error:
-        return Problem("ValidateLogicalSwitchFailed", str(error))
+        return Problem(_INVALID, str(error))
     if problem:
-        return Problem("ValidateLogicalSwitchFailed", problem)
+        return Problem(_INVALID, problem)
     return SubnetView(
         name=name,
         vpc=spec.vpc,
@@ -132,10 +135,32 @@ def _checked(reader: Reader, name: str) -> SubnetView | Problem | None:
     )
 
 
+def _given_problem(name: str, spec: SubnetSpec) -> str:
+    """What spec F.1 has against the spec as the user wrote it, or ""."""
+    if spec.gateway_type not in ("", DISTRIBUTED, CENTRALIZED):
+        return f"gatewayType {spec.gateway_type!r} must be distributed or centralized"
+    if name == spec.vpc:
+        return "a subnet must not have the name of its VPC"
+    for text in (spec.cidr_block, spec.gateway, *spec.allow_subnets):
+        if text != text.lower():
+            return f"{text} must be in lower case"
+    for text in spec.allow_subnets:
+        if "/" not in text or address.family(text) is None:
+            return f"{text!r} in allowSubnets is not a CIDR"
+    if spec.logical_gateway and spec.u2o_interconnection:
+        return "logicalGateway and u2oInterconnection are mutually exclusive"
+    return address.exclude_problem(spec.exclude_ips)
+
+
 def _validate(spec: SubnetSpec) -> str:
     """What spec F.1 has against this spec alone, or ""."""
     if not spec.cidr_block:
-        return "" if spec.vlan else "cidrBlock is required"
+        if not spec.vlan:
+            return "cidrBlock is required"
+        given = spec.gateway or spec.exclude_ips or spec.logical_gateway
+        return "a subnet without cidrBlock has no gateway and no excludeIps" if given else ""
+    if 0 < spec.mtu < 1280 and spec.protocol in (address.IPV6, address.DUAL):
+        return f"mtu {spec.mtu} is too small for IPv6"
     for net in address.networks(spec.cidr_block):
         if net.num_addresses == 1:
             return f"subnet CIDR {net} has no room for a gateway and pods"
@@ -144,12 +169,13 @@ def _validate(spec: SubnetSpec) -> str:
     special = address.special_range(spec.cidr_block)
     if special:
         return f"cidrBlock {spec.cidr_block} overlaps the reserved range {special}"
-    if not address.contains(spec.cidr_block, spec.gateway):
+    if not address.contains(spec.cidr_block, spec.gateway) or address.protocol(spec.gateway) != spec.protocol:
         return f"gateway {spec.gateway} is not in cidrBlock {spec.cidr_block}"
     for net in address.networks(spec.cidr_block):
         text = dict(zip((4, 6), address.split(spec.gateway)))[net.version]
         first, last = address.usable(net)
-        if not first <= address.number_of(text) <= last and net.num_addresses > 2:
+        # The all-ones address of an IPv6 network is an address like others.
+        if not first <= address.number_of(text) <= last + (net.version == 6):
             return f"gateway {text} is the network or broadcast address of {net}"
     return ""
 
@@ -168,21 +194,48 @@ def subnets_of_vpc(reader: Reader, vpc: str) -> tuple[str, ...]:
     return tuple(n for n in names if (v := reader.query(subnet_view, n)) is not None and v.vpc == vpc)
 
 
+def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
+    """Subnets of a VPC that cannot be compiled as they are, sorted (memoised question)."""
+    names = reader.by("subnet-vpc", vpc)
+    if vpc == options(reader).cluster_router:
+        names = sorted({*names, *reader.by("subnet-vpc", "")})
+    return tuple(n for n in names if isinstance(reader.query(_checked, n), Problem))
+
+
 def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet's traffic leaves through now (spec D.2.4; memoised question).
 
     With ECMP all ready gateway nodes; otherwise the active one while it is listed and ready, else the first ready.
     """
     view = reader.query(subnet_view, name)
-    subnet = reader.get("Subnet", name)
-    if view is None or view.gateway_type != CENTRALIZED or not isinstance(subnet, Subnet):
+    if view is None:
         return ()
-    listed = [entry.partition(":")[0].strip() for entry in view.gateway_node.split(",") if entry.strip()]
-    ready = tuple(node for node in listed if reader.query(node_ready, node))
-    if view.enable_ecmp:
-        return ready
-    current = subnet.status.activate_gateway
-    return (current,) if current in ready else ready[:1]
+    ready = tuple(node for node in reader.query(gateway_nodes, name) if reader.query(node_ready, node))
+    current = reader.query(current_gateway, name)
+    return ready if view.enable_ecmp else (current,) if current in ready else ready[:1]
+
+
+def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
+    """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
+    those that `gatewayNodeSelectors` select (memoised question)."""
+    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
+    if view is None or not isinstance(subnet, Subnet):
+        return ()
+    if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:
+        return ()
+    found = dict.fromkeys(n for entry in view.gateway_node.split(",") if (n := entry.partition(":")[0].strip()))
+    if subnet.spec.gateway_node_selectors:
+        for node in reader.all("Node"):
+            labels = node.metadata.all_labels()
+            if any(matches(selector, labels) for selector in subnet.spec.gateway_node_selectors):
+                found[node.metadata.name] = None
+    return tuple(found)
+
+
+def current_gateway(reader: Reader, name: str) -> str:
+    """The gateway node that the subnet's status names (memoised question)."""
+    subnet = reader.get("Subnet", name)
+    return subnet.status.activate_gateway if isinstance(subnet, Subnet) else ""
 
 
 def node_ready(reader: Reader, name: str) -> bool:
@@ -198,32 +251,37 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
     subnet = reader.get("Subnet", name)
     if not isinstance(subnet, Subnet):
         return
+    opts = options(reader)
     checked = reader.query(_checked, name)
-    usage = reader.get("Usage", name)
-    if subnet.metadata.deleting and not (isinstance(usage, SubnetUsage) and usage.using):
+    if subnet.metadata.deleting and not reader.any("ip-subnet", name):
         yield Finalizer("Subnet", name, FINALIZER, present=False)
         return
     yield Finalizer("Subnet", name, FINALIZER)
-    if not isinstance(checked, SubnetView):
+    if isinstance(checked, Problem):
         yield Hold(name)
-        if isinstance(checked, Problem):
-            yield Event("Subnet", name, "Warning", checked.reason, checked.message)
+        yield Hold(vpc_scope(subnet.spec.vpc or opts.cluster_router))
+        yield Event("Subnet", name, "Warning", checked.reason, checked.message)
+    if not isinstance(checked, SubnetView):
         return
     yield Pool(name, SubnetFacts(name, checked.cidr_block, checked.gateway, checked.exclude_ips))
-    yield from _write_back(name, subnet, options(reader))
+    yield from _write_back(name, subnet, opts)
     if not checked.is_ovn:
         return
     if reader.get("Vpc", checked.vpc) is None:
         yield Hold(name)
+        yield Hold(vpc_scope(checked.vpc))
         return
-    yield from _switch(checked, options(reader))
+    if not checked.needs_router:
+        yield Hold(uplink_scope(name))  # of U2O and external gateways, which are not compiled yet
+    yield from _switch(checked, opts)
 
 
 def _write_back(name: str, subnet: Subnet, opts: Options) -> Iterator[Item]:
     wanted = default_spec(name, subnet.spec, opts)
     if wanted != subnet.spec:
         before, after = msgspec.to_builtins(subnet.spec), msgspec.to_builtins(wanted)
-        changed = {field: after.get(field) for field in {*before, *after} if before.get(field) != after.get(field)}
+        fields = sorted({*before, *after})
+        changed = {field: after.get(field) for field in fields if before.get(field) != after.get(field)}
         if changed:
             yield Spec("Subnet", name, changed)
 
@@ -289,7 +347,7 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     checked = reader.query(_checked, name)
     if checked is None:
         return
-    value = msgspec.structs.replace(subnet.status, conditions=_conditions(reader, checked))
+    value = msgspec.structs.replace(subnet.status, conditions=_conditions(reader, name, checked))
     usage = reader.get("Usage", name)
     if isinstance(usage, SubnetUsage) and isinstance(checked, SubnetView):
         v4, v6 = address.split(checked.cidr_block)
@@ -305,32 +363,52 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
             v6_using_ip_range=usage.v6_using_range,
         )
     if isinstance(checked, SubnetView):
-        active = reader.query(active_gateways, name)
-        single = active[0] if active and checked.gateway_type == CENTRALIZED and not checked.enable_ecmp else ""
-        value = msgspec.structs.replace(value, activate_gateway=single)
+        nodes, active = reader.query(gateway_nodes, name), reader.query(active_gateways, name)
+        if checked.enable_ecmp or not nodes:
+            value = msgspec.structs.replace(value, activate_gateway="")
+        elif active:
+            value = msgspec.structs.replace(value, activate_gateway=active[0])
     yield Status("Subnet", name, value)
 
 
-def _conditions(reader: Reader, checked: SubnetView | Problem) -> tuple[Condition, ...]:
-    if isinstance(checked, Problem):
-        return (
-            Condition(type="Validated", status="False", reason=checked.reason, message=checked.message),
-            Condition(type="Ready", status="False", reason=checked.reason, message=checked.message),
-            Condition(type="Error", status="True", reason=checked.reason, message=checked.message),
-        )
-    if checked.is_ovn and reader.get("Vpc", checked.vpc) is None:
-        reason, message = "ValidateLogicalSwitchFailed", f"vpc {checked.vpc} does not exist"
-        return (
-            Condition(type="Validated", status="True", reason=reason),
-            Condition(type="Ready", status="False", reason=reason, message=message),
-            Condition(type="Error", status="True", reason=reason, message=message),
-        )
+def _conditions(reader: Reader, name: str, checked: SubnetView | Problem) -> tuple[Condition, ...]:
+    problem = checked if isinstance(checked, Problem) else _obstacle(reader, name, checked)
+    if problem is not None:
+        # Spec E.1: only what is wrong with the subnet itself makes it invalid.
+        validated = "False" if problem.reason == _INVALID else "True"
+        states = (("Validated", validated), ("Ready", "False"), ("Error", "True"))
+        return tuple(Condition(type=t, status=s, reason=problem.reason, message=problem.message) for t, s in states)
+    assert isinstance(checked, SubnetView)
     reason = "ResetLogicalSwitchAclSuccess" if checked.is_ovn else "SetNonOvnSubnetSuccess"
     return (
         Condition(type="Validated", status="True", reason=reason),
         Condition(type="Ready", status="True", reason=reason),
         Condition(type="Error", status="Unknown", reason="Init", message="Not Observed"),
     )
+
+
+def _obstacle(reader: Reader, name: str, view: SubnetView) -> Problem | None:
+    """Why a valid subnet does not work at present."""
+    if view.is_ovn and reader.get("Vpc", view.vpc) is None:
+        return Problem(_INVALID, f"vpc {view.vpc} does not exist")
+    if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router or name == _join(reader):
+        return None
+    nodes = reader.query(gateway_nodes, name)
+    if not nodes:
+        return Problem("NoReadyGateway", "neither gatewayNode nor gatewayNodeSelectors names a node")
+    if not reader.query(active_gateways, name):
+        return Problem("NoActiveGatewayFound", f"no gateway node is ready: {', '.join(nodes)}")
+    return None
+
+
+def _join(reader: Reader) -> str:
+    return options(reader).node_switch
+
+
+def _by_holder(ip: IP) -> tuple[str, ...]:
+    """A subnet's own addresses do not keep it from being deleted (spec D.2)."""
+    name = ip.metadata.name
+    return () if name.startswith(("u2o-interconnection.", "mcast-querier.")) else (ip.spec.subnet,)
 
 
 def _by_vpc(subnet: Subnet) -> tuple[str, ...]:
@@ -346,6 +424,7 @@ def _by_selector(subnet: Subnet) -> tuple[str, ...]:
 
 
 INDEXES = (
+    Index("ip-subnet", "IP", _by_holder),
     Index("subnet-vpc", "Subnet", _by_vpc),
     Index("subnet-namespaces", "Subnet", _by_namespace),
     Index("subnet-selectors", "Subnet", _by_selector),

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.options import PROTOCOLS, Options, options
-from ovnbridge.compile.subnet import SubnetView, subnet_view, subnets_of_vpc
+from ovnbridge.compile.ownership import vpc_scope
+from ovnbridge.compile.subnet import SubnetView, broken_subnets, subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Finalizer, Item, Member, Row, Status
+from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, Status
 from ovnbridge.engine.world import Index
-from ovnbridge.model.address import IPV4, IPV6, family, split
-from ovnbridge.model.crd.vpc import Vpc, VpcStatus
+from ovnbridge.model.address import family, host_family, split
+from ovnbridge.model.crd.vpc import PolicyRoute, StaticRoute, Vpc, VpcStatus
 from ovnbridge.model.names import FINALIZER, set_name
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _ROUTE_POLICY = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}
-
-
-def router_of(reader: Reader, vpc: str) -> str | None:
-    """Name of a VPC's logical router, None while the VPC is absent (memoised question)."""
-    found = reader.get("Vpc", vpc)
-    return vpc if isinstance(found, Vpc) else None
 
 
 def _vpc(reader: Reader, name: str) -> Iterator[Item]:
@@ -29,17 +24,43 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
         return
     opts = options(reader)
     subnets = [v for s in reader.query(subnets_of_vpc, name) if (v := reader.query(subnet_view, s)) is not None]
-    if vpc.metadata.deleting and not subnets and name != opts.cluster_router:
+    broken = reader.query(broken_subnets, name)
+    if vpc.metadata.deleting and not subnets and not broken and name != opts.cluster_router:
         yield Finalizer("Vpc", name, FINALIZER, present=False)
         return
     yield Finalizer("Vpc", name, FINALIZER)
+    problems = [*filter(None, map(_route_problem, vpc.spec.static_routes))]
+    problems += filter(None, map(_policy_problem, vpc.spec.policy_routes))
+    if problems:
+        yield Hold(vpc_scope(name))
+        yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(problems))
     yield _router(vpc, opts, subnets)
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)
     yield from _static_routes(reader, vpc, opts, subnets)
     yield from _policies(vpc)
-    yield from _overlay_cidrs(name, subnets)
-    yield _status(vpc, opts, subnets)
+    yield from _overlay_cidrs(name, subnets, complete=not broken)
+    yield _status(reader, vpc, opts, sorted([*(s.name for s in subnets if s.is_ovn), *broken]))
+
+
+def _route_problem(route: StaticRoute) -> str:
+    """What is wrong with a static route (spec F.2), or ""."""
+    if route.policy not in _ROUTE_POLICY:
+        return f"{route.policy!r} in staticRoutes is neither policyDst nor policySrc"
+    if family(route.cidr) is None:
+        return f"{route.cidr!r} in staticRoutes is neither a CIDR nor an address"
+    if host_family(route.next_hop_ip) is None:
+        return f"nextHopIP {route.next_hop_ip!r} in staticRoutes is not an address"
+    return ""
+
+
+def _policy_problem(route: PolicyRoute) -> str:
+    """What is wrong with a policy route (spec F.2), or ""."""
+    if route.action not in ("allow", "drop", "reroute"):
+        return f"{route.action!r} in policyRoutes is none of allow, drop, reroute"
+    if route.action == "reroute" and not all(host_family(hop.strip()) for hop in route.next_hop_ip.split(",")):
+        return f"nextHopIP {route.next_hop_ip!r} in policyRoutes is not a list of addresses"
+    return ""
 
 
 def _router(vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Row:
@@ -80,9 +101,8 @@ def _static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[Subnet
     router = vpc.metadata.name
     wanted: dict[tuple[str, str, str, str], None] = {}
     for route in vpc.spec.static_routes:
-        if family(route.cidr) is None or family(route.next_hop_ip) is None:
-            continue
-        wanted[(route.route_table, _ROUTE_POLICY[route.policy], route.cidr, route.next_hop_ip)] = None
+        if not _route_problem(route):
+            wanted[(route.route_table, _ROUTE_POLICY[route.policy], route.cidr, route.next_hop_ip)] = None
     if router == opts.cluster_router:
         join = reader.query(subnet_view, opts.node_switch)
         tables = dict.fromkeys(["", *(route.route_table for route in vpc.spec.static_routes)])
@@ -95,6 +115,7 @@ def _static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[Subnet
             if not subnet.is_ovn or not subnet.needs_router:
                 continue
             for cidr, gateway in subnet.pairs():
+                wanted[("", "src-ip", cidr, gateway)] = None
                 wanted[(subnet.route_table, "src-ip", cidr, gateway)] = None
     for table, policy, prefix, nexthop in wanted:
         yield Row(
@@ -114,6 +135,8 @@ def _static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[Subnet
 def _policies(vpc: Vpc) -> Iterator[Item]:
     router = vpc.metadata.name
     for route in vpc.spec.policy_routes:
+        if _policy_problem(route):
+            continue
         hops = route.next_hop_ip.split(",") if route.action == "reroute" else []
         yield Row(
             "Logical_Router_Policy",
@@ -129,33 +152,32 @@ def _policies(vpc: Vpc) -> Iterator[Item]:
         )
 
 
-def _overlay_cidrs(vpc: str, subnets: list[SubnetView]) -> Iterator[Item]:
-    """Address sets of all overlay CIDRs of the VPC (spec D.2.3, last paragraph)."""
+def _overlay_cidrs(vpc: str, subnets: list[SubnetView], *, complete: bool) -> Iterator[Item]:
+    """Address sets of all overlay CIDRs of the VPC (spec D.2.3, last paragraph); `complete`: all of them are known."""
+    members = ("addresses",) if complete else ()
     if not any(s.is_ovn and not s.vlan for s in subnets):
         return
     for version in (4, 6):
         name = set_name(f"{vpc}.u2o_overlay_cidrs.ip{version}")
         ids = {"vendor": VENDOR, "isU2OOverlayCIDRs": "true", "vpc": vpc}
-        yield Row("Address_Set", name, {"name": name, "external_ids": ids}, members=("addresses",))
+        yield Row("Address_Set", name, {"name": name, "external_ids": ids}, members=members)
         for subnet in subnets:
             cidr = split(subnet.cidr_block)[0 if version == 4 else 1]
             if subnet.is_ovn and not subnet.vlan and cidr:
                 yield Member("Address_Set", name, "addresses", cidr)
 
 
-def _status(vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Status:
+def _status(reader: Reader, vpc: Vpc, opts: Options, subnets: list[str]) -> Status:
     name = vpc.metadata.name
-    is_default = name == opts.cluster_router
-    default_switch = next((s.name for s in subnets if s.default), "") if is_default else vpc.spec.default_subnet
     names = {f"{p}{'_session' if s else ''}_load_balancer": opts.load_balancer(name, p, s) if opts.enable_lb else ""
              for p in PROTOCOLS for s in (False, True)}  # fmt: skip
     value = VpcStatus(
         conditions=vpc.status.conditions,
         standby=True,
-        default=is_default,
-        default_logical_switch=default_switch,
+        default=name == opts.cluster_router,
+        default_logical_switch=reader.query(default_switch, name),
         router=name,
-        subnets=tuple(s.name for s in subnets if s.is_ovn),
+        subnets=tuple(subnets),
         vpc_peerings=vpc.status.vpc_peerings,
         enable_external=vpc.status.enable_external,
         extra_external_subnets=vpc.status.extra_external_subnets,
@@ -164,6 +186,19 @@ def _status(vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Status:
         **names,
     )
     return Status("Vpc", name, value)
+
+
+def preferred_subnet(reader: Reader, name: str) -> str:
+    """A custom VPC's `spec.defaultSubnet`, "" for the default VPC (memoised question)."""
+    vpc = reader.get("Vpc", name)
+    return vpc.spec.default_subnet if isinstance(vpc, Vpc) and name != options(reader).cluster_router else ""
+
+
+def default_switch(reader: Reader, vpc: str) -> str:
+    """A VPC's subnet for namespaces that nothing else is said for (spec D.5), "" for none (memoised question)."""
+    preferred = reader.query(preferred_subnet, vpc)
+    views = (reader.query(subnet_view, name) for name in reader.query(subnets_of_vpc, vpc))
+    return preferred or next((view.name for view in views if view is not None and view.default), "")
 
 
 def vpc_of_namespace(reader: Reader, namespace: str) -> str:
@@ -176,6 +211,5 @@ def _namespaces(vpc: Vpc) -> tuple[str, ...]:
     return vpc.spec.namespaces
 
 
-FAMILY_NAME = {4: IPV4, 6: IPV6}
 INDEXES = (Index("vpc-namespaces", "Vpc", _namespaces),)
 UNITS = (Unit("vpc", "Vpc", _vpc),)

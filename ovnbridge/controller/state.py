@@ -51,7 +51,12 @@ class ControllerState:
         self._touched: set[RowKey] = set()
         self.replica.subscribe(self._touched.update)
         database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
-        self.source = KubeSource(self.world, self.reactor.wake, {IP_RESOURCE.kind: self.reactor.allocator.observe_ip})
+        self.source = KubeSource(
+            self.world,
+            self.reactor.wake,
+            {IP_RESOURCE.kind: self.reactor.allocator.observe_ip},
+            self.reactor.object_changed,
+        )
         self._database = database
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
 
@@ -115,7 +120,8 @@ class ControllerState:
 
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""
-        return owns(table, row, self.engine.desired.held)
+        parent = self.replica.key_of(*row.parent) if row.parent is not None else None
+        return owns(table, row, self.engine.desired.held, parent or "")
 
     def owned_rows(self) -> Iterable[tuple[str, Key]]:
         """Keys of all existing rows of tables in which rows may be ours."""

@@ -38,7 +38,7 @@ class Touched(msgspec.Struct):
     claims: dict[str, None] = {}
     pools: dict[str, None] = {}
     released: set[str] = set()
-    """Subnets that are held no longer: rows that nobody desires may be deleted now."""
+    """Scopes that are held no longer: rows that nobody desires may be deleted now."""
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.objects or self.claims or self.pools or self.released)
@@ -99,7 +99,7 @@ class DesiredStore:
             self._claims.setdefault(item.owner, {})[unit] = item
             self._touched.claims[item.owner] = None
         elif isinstance(item, Hold):
-            self._holds.setdefault(item.subnet, {})[unit] = None
+            self._holds.setdefault(item.scope, {})[unit] = None
         elif isinstance(item, Pool):
             self._pools[item.name] = item
             self._touched.pools[item.name] = None
@@ -127,8 +127,9 @@ class DesiredStore:
             self._pools.pop(item.name, None)
             self._touched.pools[item.name] = None
         elif isinstance(item, Hold):
-            _discard(self._holds, item.subnet, unit)
-            self._touched.released.add(item.subnet)
+            _discard(self._holds, item.scope, unit)
+            if item.scope not in self._holds:
+                self._touched.released.add(item.scope)
         else:
             objects[(item.kind, item.key)] = None
 
@@ -212,9 +213,9 @@ class DesiredStore:
         """A subnet's address range, or None."""
         return self._pools.get(name)
 
-    def held(self, subnet: str) -> bool:
-        """Whether rows of a subnet must stay as they are (`Hold`)."""
-        return subnet in self._holds
+    def held(self, scope: str) -> bool:
+        """Whether undesired rows of a scope must stay (`Hold`)."""
+        return scope in self._holds
 
     def clashes(self) -> list[tuple[RowKey, list[UnitKey]]]:
         """Rows that more than one unit wants."""
@@ -237,7 +238,7 @@ def _identity(item: Item) -> tuple[Any, ...]:
     if isinstance(item, Claim):
         return ("claim", item.owner)
     if isinstance(item, Hold):
-        return ("hold", item.subnet)
+        return ("hold", item.scope)
     if isinstance(item, Pool):
         return ("pool", item.name)
     if isinstance(item, Event):

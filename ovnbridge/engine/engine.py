@@ -71,6 +71,11 @@ class Reader:
         self._engine.record(Cell(f"index:{index}", key))
         return sorted(self._world.lookup(index, key))
 
+    def any(self, index: str, key: str) -> bool:
+        """Whether anything is found under one entry of a declared index."""
+        self._engine.record(Cell(f"index:{index}", key))
+        return bool(self._world.lookup(index, key))
+
     def query(self, function: Callable[..., V], *arguments: Any) -> V:
         """The memoised answer of `function(reader, *arguments)`; arguments must be hashable."""
         return self._engine.ask(_Query(function, arguments))  # type: ignore[no-any-return]
@@ -91,7 +96,10 @@ class Engine:
         self._reads: dict[_Node, tuple[_Source, ...]] = {}
         self._readers: dict[_Source, dict[_Node, None]] = {}
         self._answers: dict[_Query, Any] = {}
-        self._stale: dict[_Query, None] = {}
+        self._suspects: OrderedDict[_Query, None] = OrderedDict()
+        """Queries that something changed below; asked or refreshed before anything else looks at their answers."""
+        self._changed: set[_Source] = set()
+        """While changes spread: the cells and answers that differ from what queries have seen."""
         # OrderedDict: taking the first of a plain dict again and again walks over all that were taken before.
         self._urgent: OrderedDict[UnitKey, None] = OrderedDict()
         self._normal: OrderedDict[UnitKey, None] = OrderedDict()
@@ -107,7 +115,9 @@ class Engine:
     def ask(self, query: _Query) -> Any:
         """The current answer of a query, evaluated when missing or stale."""
         self.record(query)
-        if query not in self._answers or query in self._stale:
+        if query in self._suspects:
+            self._refresh(query)
+        if query not in self._answers:
             self._evaluate_query(query)
         return self._answers[query]
 
@@ -124,6 +134,19 @@ class Engine:
             self._evaluate_unit(node)
             done += 1
         return False
+
+    def refresh(self, table: str, key: str) -> bool:
+        """Bring the units of one World value up to date, ahead of all others. Returns whether any was not."""
+        stale = False
+        if self.world.has_changes():
+            self._spread_changes()
+        for node in self.units_for(table, key):
+            if node in self._urgent or node in self._normal:
+                self._urgent.pop(node, None)
+                self._normal.pop(node, None)
+                self._evaluate_unit(node)
+                stale = True
+        return stale
 
     @property
     def backlog(self) -> int:
@@ -186,20 +209,46 @@ class Engine:
                 # A unit that looks at its object only through questions runs again when an answer changes.
                 if gone or node in readers or node not in self._reads:
                     self._mark(node, urgent=True)
-            self._notify(cell, urgent=False)
-        while self._stale:
-            query = next(iter(self._stale))
-            if not self._readers.get(query):
-                self._forget_query(query)
-                continue
-            self._evaluate_query(query)
+            self._changed.add(cell)
+        for changed in self._changed.copy():
+            self._suspect(changed)
+        while self._suspects:
+            self._refresh(next(reversed(self._suspects)))
+        self._changed.clear()
 
-    def _notify(self, source: _Source, *, urgent: bool) -> None:
-        for node in self._readers.get(source, ()):
-            if isinstance(node, _Query):
-                self._stale[node] = None
-            else:
-                self._mark(node, urgent=urgent)
+    def _suspect(self, cell: _Source) -> None:
+        """Mark the units that read a changed cell, and every query that may answer differently because of it."""
+        todo = [cell]
+        while todo:
+            source = todo.pop()
+            for node in self._readers.get(source, ()):
+                if isinstance(node, _Query):
+                    if node not in self._suspects:
+                        self._suspects[node] = None
+                        todo.append(node)
+                elif source is cell:
+                    self._mark(node, urgent=False)
+
+    def _refresh(self, query: _Query) -> None:
+        """Make a suspect's answer current: it runs again only if something that it read has changed."""
+        del self._suspects[query]
+        if not self._readers.get(query):
+            self._forget_query(query)
+            return
+        for source in self._reads.get(query, ()):
+            if isinstance(source, _Query) and source in self._suspects:
+                self._refresh(source)
+            if source in self._changed:
+                break
+        else:
+            return
+        before = self._answers[query]
+        self._evaluate_query(query)
+        if self._answers[query] != before:
+            self._changed.add(query)
+            for node in self._readers.get(query, ()):
+                if not isinstance(node, _Query):
+                    self._mark(node, urgent=False)
 
     def _mark(self, node: UnitKey, *, urgent: bool) -> None:
         if urgent:
@@ -229,12 +278,8 @@ class Engine:
             reads = tuple(self._recording)
         finally:
             self._recording = outer
-        self._stale.pop(query, None)
-        known, before = query in self._answers, self._answers.get(query)
         self._answers[query] = answer
         self._link(query, reads)
-        if known and answer != before:
-            self._notify(query, urgent=False)
 
     def _link(self, node: _Node, reads: tuple[_Source, ...]) -> None:
         old = self._reads.get(node, ())
@@ -262,7 +307,7 @@ class Engine:
                 self._forget_query(source)
 
     def _forget_query(self, query: _Query) -> None:
-        self._stale.pop(query, None)
+        self._suspects.pop(query, None)
         self._answers.pop(query, None)
         for source in self._reads.pop(query, ()):
             self._unlink(source, query)

@@ -106,12 +106,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hold(msgspec.Struct, frozen=True, gc=False):
-    """Rows of this subnet are neither deleted nor changed while its object cannot be compiled.
+    """Rows of this scope that nobody desires stay, while the object that says what they should be cannot be compiled.
 
-    A bad edit must not tear down what runs: nothing is desired for the subnet, and what is there stays.
+    A bad edit must not tear down what runs. What a scope is, and which rows are in it, `compile/ownership.py` says.
     """
 
-    subnet: str
+    scope: str
 
 
 class Pool(msgspec.Struct, frozen=True, gc=False):

@@ -62,12 +62,12 @@ class World:
             self._reindex(index, key, old, value)
         return True
 
-    def replace(self, table: str, values: Mapping[str, Any]) -> None:
-        """Make the table hold exactly `values` (after a complete list)."""
-        for key in [key for key in self._tables.get(table, ()) if key not in values]:
+    def replace(self, table: str, values: Mapping[str, Any]) -> list[str]:
+        """Make the table hold exactly `values` (after a complete list). Returns the keys that changed."""
+        gone = [key for key in self._tables.get(table, ()) if key not in values]
+        for key in gone:
             self.put(table, key, None)
-        for key, value in values.items():
-            self.put(table, key, value)
+        return gone + [key for key, value in values.items() if self.put(table, key, value)]
 
     def get(self, table: str, key: str) -> Any | None:
         """One value, or None."""

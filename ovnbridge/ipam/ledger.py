@@ -7,14 +7,14 @@ it, so a crash loses nothing: the object either exists or the address is free ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
 
-from ovnbridge.ipam.pool import FamilyPool
-from ovnbridge.model.address import IPV4, IPV6, derived_mac, family, networks, number_of, split, text_of
+from ovnbridge.ipam.pool import FamilyPool, Holders
+from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
 
 OUT_OF_RANGE: Final = "AddressOutOfRange"
 CONFLICT: Final = "AddressConflict"
@@ -29,7 +29,8 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     `subnets`: candidates, in order. `addresses`: candidate static groups, each `ip` or `v4,v6`; empty means the next
     free one. `family`: "", "IPv4" or "IPv6" to ask for one family of a dual-stack subnet. `mac`: "" to have one made,
     or a static one; `want_mac=False` for networks that carry none. `skip`: addresses never taken by chance (node
-    addresses). `pod`, `namespace`, `node`, `pod_type` describe the owner on the IP object.
+    addresses). `keep`: the owner runs with its lease, which fits whatever else is asked. `pod`, `namespace`, `node`,
+    `pod_type` describe the owner on the IP object.
     """
 
     subnets: tuple[str, ...]
@@ -38,6 +39,7 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     mac: str = ""
     want_mac: bool = True
     skip: frozenset[str] = frozenset()
+    keep: bool = False
     pod: str = ""
     namespace: str = ""
     node: str = ""
@@ -76,12 +78,20 @@ Decision: TypeAlias = Lease | Refusal
 class _Subnet:
     def __init__(self, facts: SubnetFacts) -> None:
         self.facts = facts
-        self.macs: dict[str, str] = {}
+        self.macs: Holders[str] = Holders()
         self.pools: dict[int, FamilyPool] = {}
-        self.owners: set[str] = set()
-        gateways = {family(g): number_of(g) for g in facts.gateway.split(",") if family(g) is not None}
+        self.excluded: set[str] = set()
+        """Owners with an address in excludeIps, which do not count as users (spec E.1)."""
+        gateways = {host_family(g): number_of(g) for g in facts.gateway.split(",") if host_family(g) is not None}
         for net in networks(facts.cidr_block):
             self.pools[net.version] = FamilyPool(net, gateways.get(net.version), facts.exclude_ips)
+
+    def addresses(self, lease: Lease) -> Iterator[tuple[FamilyPool, int]]:
+        """The lease's addresses, with the pools that they belong to."""
+        for text in (lease.v4, lease.v6):
+            pool = self.pools.get(host_family(text) or 0)
+            if pool is not None:
+                yield pool, number_of(text)
 
 
 class Ledger:
@@ -90,58 +100,56 @@ class Ledger:
     def __init__(self) -> None:
         self._subnets: dict[str, _Subnet] = {}
         self._leases: dict[str, Lease] = {}
+        self._owners: dict[str, dict[str, None]] = {}
+        """Owners by subnet, in the order in which they came; also of subnets that are unknown at present."""
 
     # -- following the World ---------------------------------------------------------------------------------------
 
     def set_subnet(self, name: str, facts: SubnetFacts | None) -> None:
         """Learn a new or changed subnet, or that it is gone. Leases in it keep their addresses (spec C.7)."""
-        old = self._subnets.pop(name, None)
+        old = self._subnets.get(name)
         if facts is None:
-            return
-        if old is not None and old.facts == facts:
-            self._subnets[name] = old
-            return
-        fresh = self._subnets[name] = _Subnet(facts)
-        if old is not None:
-            fresh.macs, fresh.owners = old.macs, old.owners
-            for version, pool in fresh.pools.items():
-                if version in old.pools:
-                    pool.adopt(old.pools[version])
-        else:
-            for owner, lease in self._leases.items():
-                if lease.subnet == name:
-                    self._occupy(fresh, owner, lease)
+            self._subnets.pop(name, None)
+        elif old is None or old.facts != facts:
+            subnet = self._subnets[name] = _Subnet(facts)
+            for owner in self._owners.get(name, ()):
+                self._occupy(subnet, owner, self._leases[owner])
 
     def restore(self, owner: str, lease: Lease) -> str | None:
         """Record a lease that exists as an IP object.
 
         Returns the owner that already holds one of its addresses (the clash is the caller's to report), or None. A
-        clashing lease is still remembered, so that its release frees nothing that is not its own.
+        clashing lease is still remembered: its release frees nothing that is not its own, and when the other one goes,
+        the address is not free.
         """
-        old = self._leases.get(owner)
-        if old == lease:
+        if self._leases.get(owner) == lease:
             return None
-        if old is not None:
-            self.release(owner)
-        self._leases[owner] = lease
-        subnet = self._subnets.get(lease.subnet)
-        return self._occupy(subnet, owner, lease) if subnet is not None else None
+        self.release(owner)
+        return self._record(owner, lease)
 
     def release(self, owner: str) -> Lease | None:
         """Forget a lease and free its addresses. Returns it, or None when there was none."""
         lease = self._leases.pop(owner, None)
         if lease is None:
             return None
+        owners = self._owners[lease.subnet]
+        del owners[owner]
+        if not owners:
+            del self._owners[lease.subnet]
         subnet = self._subnets.get(lease.subnet)
         if subnet is not None:
-            for text in (lease.v4, lease.v6):
-                pool = subnet.pools.get(family(text) or 0)
-                if pool is not None:
-                    pool.give_back(number_of(text), owner)
-            if lease.mac and subnet.macs.get(lease.mac) == owner:
-                del subnet.macs[lease.mac]
-            subnet.owners.discard(owner)
+            for pool, value in subnet.addresses(lease):
+                pool.give_back(value, owner)
+            if lease.mac:
+                subnet.macs.give_back(lease.mac.lower(), owner)
+            subnet.excluded.discard(owner)
         return lease
+
+    def _record(self, owner: str, lease: Lease) -> str | None:
+        self._leases[owner] = lease
+        self._owners.setdefault(lease.subnet, {})[owner] = None
+        subnet = self._subnets.get(lease.subnet)
+        return self._occupy(subnet, owner, lease) if subnet is not None else None
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -161,18 +169,21 @@ class Ledger:
         if lease.subnet not in request.subnets:
             return False
         subnet = self._subnets.get(lease.subnet)
-        if subnet is None:
+        if subnet is None or request.keep:
             return True
-        for text in (lease.v4, lease.v6):
-            pool = subnet.pools.get(family(text) or 0)
-            if text and (pool is None or not (pool.inside(number_of(text)) or number_of(text) in pool.reserved)):
+        for text in filter(None, (lease.v4, lease.v6)):
+            pool = subnet.pools.get(host_family(text) or 0)
+            if pool is None or not pool.inside(number_of(text)):
                 return False
         if request.addresses and not any(_matches(group, lease) for group in request.addresses):
             return False
         return not request.mac or request.mac.lower() == lease.mac.lower()
 
     def allocate(self, owner: str, request: AddressRequest) -> Decision:
-        """Take addresses for `owner`. Nothing is taken when the answer is a Refusal."""
+        """Take addresses for `owner`. Nothing is taken, and nothing lost, when the answer is a Refusal."""
+        held = self._leases.get(owner)
+        if held is not None and self.fits(held, request):
+            return held
         refusal = Refusal(NO_SUBNET, "no subnet to allocate from", request.subnets)
         for name in request.subnets:
             subnet = self._subnets.get(name)
@@ -182,8 +193,8 @@ class Ledger:
             for group in request.addresses or ("",):
                 decision = self._try(subnet, owner, request, group)
                 if isinstance(decision, Lease):
-                    self._leases[owner] = decision
-                    self._occupy(subnet, owner, decision)
+                    self.release(owner)
+                    self._record(owner, decision)
                     return decision
                 refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
@@ -195,7 +206,7 @@ class Ledger:
         if subnet.pools and not versions:
             return Refusal(INVALID_FAMILY, f"subnet {name} has no {request.family} addresses")
         static = dict(zip((4, 6), split(group)))
-        if group and not any(static.values()):
+        if group and not all(host_family(part.strip()) for part in group.split(",")):
             return Refusal(OUT_OF_RANGE, f"{group!r} is not an IP address")
         for version, text in static.items():
             if text and version not in versions:
@@ -224,7 +235,7 @@ class Ledger:
         if value == pool.gateway:
             return Refusal(CONFLICT, f"address {static} is the gateway of subnet {name}")
         holder = pool.using.get(value)
-        if holder is not None and holder != owner:
+        if holder not in (None, owner):
             return Refusal(CONFLICT, f"address {static} in subnet {name} is already used by {holder}")
         return text_of(value, version)
 
@@ -234,31 +245,24 @@ class Ledger:
         if request.mac:
             mac = request.mac.lower()
             holder = subnet.macs.get(mac)
-            if holder is not None and holder != owner:
+            if holder not in (None, owner):
                 return Refusal(CONFLICT, f"MAC {mac} in subnet {subnet.facts.name} is already used by {holder}")
             return mac
         salt = 0
         while True:
             mac = derived_mac(subnet.facts.name, owner, str(salt))
-            if subnet.macs.get(mac, owner) == owner:
+            if subnet.macs.get(mac) in (None, owner):
                 return mac
             salt += 1
 
     def _occupy(self, subnet: _Subnet, owner: str, lease: Lease) -> str | None:
         clash: str | None = None
-        subnet.owners.add(owner)
-        for text in (lease.v4, lease.v6):
-            pool = subnet.pools.get(family(text) or 0)
-            if pool is None:
-                continue
-            value = number_of(text)
-            holder = pool.using.get(value)
-            if holder is not None and holder != owner:
-                clash = holder
-            else:
-                pool.take(value, owner)
+        for pool, value in subnet.addresses(lease):
+            clash = pool.take(value, owner) or clash
+            if value in pool.reserved:
+                subnet.excluded.add(owner)
         if lease.mac:
-            subnet.macs.setdefault(lease.mac, owner)
+            subnet.macs.take(lease.mac.lower(), owner)
         return clash
 
     # -- figures ---------------------------------------------------------------------------------------------------
@@ -270,14 +274,11 @@ class Ledger:
             return None
         texts: dict[int, tuple[int, str, str]] = {}
         for version, pool in subnet.pools.items():
-            texts[version] = (pool.available().count(), pool.available_ranges(), pool.used_ranges())
+            available = pool.available()
+            texts[version] = (available.count(), pool.text(available), pool.used_ranges())
         empty = (0, "", "")
-        v4, v6 = texts.get(4, empty), texts.get(6, empty)
-        return SubnetUsage(len(subnet.owners), v4[0], v4[1], v4[2], v6[0], v6[1], v6[2])
-
-    def refused_subnets(self, refusals: Iterable[Refusal]) -> set[str]:
-        """Subnets in which a change may turn one of these refusals into a lease."""
-        return {name for refusal in refusals for name in refusal.subnets}
+        using = len(self._owners.get(name, ())) - len(subnet.excluded)
+        return SubnetUsage(using, *texts.get(4, empty), *texts.get(6, empty))
 
 
 class SubnetUsage(msgspec.Struct, frozen=True, gc=False):
@@ -295,9 +296,13 @@ class SubnetUsage(msgspec.Struct, frozen=True, gc=False):
 @lru_cache(maxsize=64)
 def _numbers(addresses: frozenset[str], version: int) -> frozenset[int]:
     """The addresses of one family as integers; the same set of node addresses comes with every request."""
-    return frozenset(number_of(text) for text in addresses if family(text) == version)
+    return frozenset(number_of(text) for text in addresses if host_family(text) == version)
 
 
 def _matches(group: str, lease: Lease) -> bool:
-    v4, v6 = split(group)
-    return (not v4 or v4 == lease.v4) and (not v6 or v6 == lease.v6)
+    """Whether every address of a static group is the lease's of that family, however it is written."""
+    return all(not text or _same(text, held) for text, held in zip(split(group), (lease.v4, lease.v6)))
+
+
+def _same(text: str, other: str) -> bool:
+    return bool(host_family(text)) and bool(host_family(other)) and number_of(text) == number_of(other)

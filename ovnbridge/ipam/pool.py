@@ -3,9 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from typing import Generic, TypeVar
 
 from ovnbridge.ipam.ranges import RangeSet
 from ovnbridge.model.address import Network, exclude_ranges, text_of, usable
+
+K = TypeVar("K", int, str)
+
+
+class Holders(Generic[K]):
+    """Who holds what. Of several owners of one thing (a clash) the first holds it, the next one when that one goes."""
+
+    def __init__(self) -> None:
+        self._first: dict[K, str] = {}
+        self._others: dict[K, list[str]] = {}
+
+    def get(self, key: K) -> str | None:
+        """The holder, None when it is free."""
+        return self._first.get(key)
+
+    def take(self, key: K, owner: str) -> str | None:
+        """Add an owner. Returns the holder when that is somebody else."""
+        holder = self._first.setdefault(key, owner)
+        if holder == owner:
+            return None
+        others = self._others.setdefault(key, [])
+        if owner not in others:
+            others.append(owner)
+        return holder
+
+    def give_back(self, key: K, owner: str) -> bool:
+        """Remove an owner. Returns whether this made it free."""
+        others = self._others.get(key, [])
+        if self._first.get(key) != owner:
+            if owner in others:
+                others.remove(owner)
+        elif others:
+            self._first[key] = others.pop(0)
+        else:
+            del self._first[key]
+            return True
+        if not others:
+            self._others.pop(key, None)
+        return False
 
 
 class FamilyPool:
@@ -14,7 +54,7 @@ class FamilyPool:
     def __init__(self, net: Network, gateway: int | None, excludes: Iterable[str]) -> None:
         self.network = net
         self.gateway = gateway
-        self.using: dict[int, str] = {}
+        self.using: Holders[int] = Holders()
         self.reserved = RangeSet(exclude_ranges(excludes, net))
         self._range = RangeSet([usable(net)])
         self._free = self._range - self.reserved
@@ -35,41 +75,35 @@ class FamilyPool:
             value = self._free.first(skip)
         return value
 
-    def take(self, value: int, owner: str) -> None:
-        """Mark an address as used by `owner`."""
-        self.using[value] = owner
-        if value not in self.reserved:
+    def take(self, value: int, owner: str) -> str | None:
+        """Mark an address as used by `owner`. Returns who holds it, when that is somebody else."""
+        clash = self.using.take(value, owner)
+        if self._counts(value):
             self._used.add(value)
         self._free.discard(value)
         self._released.discard(value)
+        return clash
 
     def give_back(self, value: int, owner: str) -> None:
         """Release an address if `owner` holds it."""
-        if self.using.get(value) != owner:
-            return
-        del self.using[value]
-        self._used.discard(value)
-        if value in self._range and value not in self.reserved:
-            self._released.add(value)
+        if self.using.give_back(value, owner) and self._counts(value):
+            self._used.discard(value)
+            if value != self.gateway:
+                self._released.add(value)
 
-    def adopt(self, other: FamilyPool) -> None:
-        """Take over the uses of the pool that this one replaces (spec C.7): released addresses are free again."""
-        for value, owner in other.using.items():
-            self.take(value, owner)
+    def _counts(self, value: int) -> bool:
+        return value in self._range and value not in self.reserved
 
     def used_ranges(self) -> str:
         """Used addresses as status text: `a-b,c`, without those that are excluded."""
-        return self._text(self._used)
-
-    def available_ranges(self) -> str:
-        """Available addresses as status text."""
-        return self._text(self.available())
+        return self.text(self._used)
 
     def available(self) -> RangeSet:
         """Addresses that can still be handed out."""
         return self._free | self._released
 
-    def _text(self, ranges: RangeSet) -> str:
+    def text(self, ranges: RangeSet) -> str:
+        """Ranges as status text."""
         version = self.network.version
         return ",".join(
             text_of(low, version) if low == high else f"{text_of(low, version)}-{text_of(high, version)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator
+from heapq import merge
 
 
 class RangeSet:
@@ -106,7 +107,4 @@ class RangeSet:
         return self - (self - other)
 
     def __or__(self, other: RangeSet) -> RangeSet:
-        both = self.copy()
-        for low, high in other.ranges():
-            both.add_range(low, high)
-        return both
+        return RangeSet(merge(self.ranges(), other.ranges()))

@@ -39,11 +39,18 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 @lru_cache(maxsize=65536)
 def family(text: str) -> Family | None:
-    """4 or 6 for one address or CIDR, None when it cannot be parsed."""
+    """4 or 6 for one address or CIDR, None when it cannot be parsed. OVN knows no zones (`fe80::1%eth0`)."""
     try:
-        return ipaddress.ip_address(text.partition("/")[0]).version
+        if "/" in text:
+            return network(text).version
+        return None if "%" in text else ipaddress.ip_address(text).version
     except ValueError:
         return None
+
+
+def host_family(text: str) -> Family | None:
+    """4 or 6 for one address without a mask, None for everything else."""
+    return None if "/" in text else family(text)
 
 
 def protocol(text: str) -> str:
@@ -76,6 +83,8 @@ def join(v4: str, v6: str) -> str:
 @lru_cache(maxsize=8192)
 def network(cidr: str) -> Network:
     """The network of a CIDR, host bits cut. Raises ValueError."""
+    if "%" in cidr:
+        raise ValueError(f"{cidr!r} has a zone")
     return ipaddress.ip_network(cidr, strict=False)
 
 
@@ -112,15 +121,18 @@ def number_of(text: str) -> int:
     return int(ipaddress.ip_address(text))
 
 
+def canonical(text: str) -> str:
+    """An address in its shortest lower-case form. Raises ValueError."""
+    return str(ipaddress.ip_address(text))
+
+
 def default_gateway(cidr_block: str, given: str = "") -> str:
     """Gateways of a cidrBlock: the given ones, else the first usable address of each CIDR (spec H.1, D.2.0)."""
     nets = networks(cidr_block)
     if not given:
         return ",".join(text_of(usable(n)[0], n.version) for n in nets)
-    if len(nets) < 2:
-        return given
     v4, v6 = split(given)
-    if v4 and v6:
+    if len(nets) < 2 or (v4 and v6) or "," in given or not (v4 or v6):
         return given
     for net in nets:
         first = text_of(usable(net)[0], net.version)
@@ -139,18 +151,31 @@ def exclude_ranges(items: Iterable[str], net: Network) -> list[tuple[int, int]]:
     first, last = usable(net)
     ranges: list[tuple[int, int]] = []
     for item in items:
-        low_text, _, high_text = item.partition("..")
-        if family(low_text.strip()) != net.version or "/" in item:
-            continue
-        try:
-            low = number_of(low_text.strip())
-            high = number_of(high_text.strip()) if high_text else low
-        except ValueError:
-            continue
-        low, high = max(low, first), min(high, last)
-        if low <= high:
-            ranges.append((low, high))
+        span = _span(item)
+        if span is not None and span[0] == net.version:
+            low, high = max(span[1], first), min(span[2], last)
+            if low <= high:
+                ranges.append((low, high))
     return ranges
+
+
+def _span(item: str) -> tuple[Family, int, int] | None:
+    """Family, first and last of an `ip` or `a..b` entry; None when it is neither, or reversed."""
+    low_text, dots, high_text = item.partition("..")
+    version = host_family(low_text.strip())
+    if version is None or (dots and host_family(high_text.strip()) != version):
+        return None
+    low = number_of(low_text.strip())
+    high = number_of(high_text.strip()) if dots else low
+    return (version, low, high) if low <= high else None
+
+
+def exclude_problem(items: Iterable[str]) -> str:
+    """What is wrong with `excludeIps` (spec F.1, point 3), or ""."""
+    for item in items:
+        if _span(item) is None or item != item.lower():
+            return f"{item!r} in excludeIps is neither an address nor a range first..last"
+    return ""
 
 
 def normalise_excludes(items: Sequence[str], gateways: Iterable[str]) -> tuple[str, ...]:
@@ -159,15 +184,9 @@ def normalise_excludes(items: Sequence[str], gateways: Iterable[str]) -> tuple[s
         return tuple(sorted(gateways))
     spans: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
     for item in items:
-        low_text, _, high_text = item.partition("..")
-        version = family(low_text.strip())
-        try:
-            low = number_of(low_text.strip())
-            high = number_of(high_text.strip()) if high_text else low
-        except ValueError:
-            continue
-        if version is not None and low <= high:
-            spans[version].append((low, high))
+        span = _span(item)
+        if span is not None:
+            spans[span[0]].append(span[1:])
     for gateway in gateways:
         version = family(gateway)
         if version is not None:
@@ -208,7 +227,7 @@ def contains(cidr_block: str, addresses: str) -> bool:
     """Whether every address lies in the CIDR of its family; an address of a family without CIDR does not."""
     nets = {n.version: n for n in networks(cidr_block)}
     for part in addresses.split(","):
-        version = family(part)
+        version = host_family(part)
         if version is None or version not in nets or ipaddress.ip_address(part) not in nets[version]:
             return False
     return True

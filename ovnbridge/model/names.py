@@ -13,6 +13,11 @@ LABEL_SUBNET: Final = "ovn.kubernetes.io/subnet"
 LABEL_NODE_NAME: Final = "ovn.kubernetes.io/node-name"
 LABEL_IP_RESERVED: Final = "ovn.kubernetes.io/ip_reserved"
 
+LONGEST_LABEL: Final = 63
+"""Of a label's value, and of its name behind the slash."""
+LONGEST_NAME: Final = 253
+"""Of an object's name."""
+
 NODE_ALLOCATED: Final = "ovn.kubernetes.io/allocated"
 
 
@@ -60,7 +65,7 @@ def subnet_node_group(subnet: str, node: str) -> str:
 
 def label_value(text: str) -> str:
     """A label value of at most 63 characters: longer ones end in 8 hex digits of their SHA-256 (spec H.2)."""
-    if len(text) <= 63:
+    if len(text) <= LONGEST_LABEL:
         return text
     return f"{text[:54]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -95,9 +95,12 @@ class MissingReference(Exception):
         self.target = target
 
 
-def encoder(column: Column) -> Encoder:
-    """Encoder of the column's whole values. References that the resolver does not know are left out of sets, maps and
-    optional columns; in a mandatory one they raise MissingReference."""
+def encoder(column: Column) -> Encoder | None:
+    """Encoder of the column's whole values; None: they are as in Python.
+
+    References that the resolver does not know are left out of sets, maps and optional columns; in a mandatory one they
+    raise MissingReference.
+    """
     if column.kind is Kind.MAP:
         if "uuid" in (column.key, column.value):
             return lambda value, resolve: ["map", _uuid_pairs(column, value, resolve)]
@@ -109,7 +112,7 @@ def encoder(column: Column) -> Encoder:
             return lambda value, resolve: encode_uuids(() if value is None else (value,), resolve)
         return encode_uuids
     if column.kind is Kind.SCALAR:
-        return lambda value, resolve: value
+        return None
     if column.kind is Kind.OPTIONAL:
         return lambda value, resolve: ["set", []] if value is None else value
     return lambda value, resolve: ["set", list(value)]

@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 
 _BLANK = b" \t\r\n"
-_REST_OF_LITERAL = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|"|[{}]', re.DOTALL)
+_SEAM = re.compile(rb"}(?=[ \t\r\n]*{)")
 
 
 class FramingError(ValueError):
@@ -77,27 +76,25 @@ class Framer:
         return b"".join(outside).translate(None, _BLANK)
 
     def _split(self, text: bytes, depth: int, in_literal: bool) -> list[Any]:
+        """Cut at every "}" "{" that stands outside literals and at depth 0."""
         documents: list[Any] = []
         start = position = 0
-        if in_literal:
-            end = _REST_OF_LITERAL.match(text)
-            position = end.end() if end else len(text)
-        for token in _TOKEN.finditer(text, position):
-            match token.group():
-                case b"{":
-                    depth += 1
-                case b"}":
-                    depth -= 1
-                    if depth < 0:
-                        raise FramingError("unbalanced braces")
-                    if depth == 0:
-                        self._keep(text[start : token.end()])
-                        documents.append(self._take())
-                        start = token.end()
-                case b'"':  # the literal goes on in the next chunk
-                    break
+        self._in_literal = in_literal
+        for seam in _SEAM.finditer(text):
+            shape = self._shape(text[position : seam.start() + 1])
+            depth += shape.count(b"{") - shape.count(b"}")
+            position = seam.start() + 1
+            if depth < 0:
+                raise FramingError("unbalanced braces")
+            if depth == 0 and not self._in_literal:
+                self._keep(text[start:position])
+                documents.append(self._take())
+                start = position
+        shape = self._shape(text[position:])
         if rest := text[start:].lstrip(_BLANK):
             self._keep(rest)
+            if depth + shape.count(b"{") - shape.count(b"}") == 0 and not self._in_literal:
+                documents.append(self._take())
         return documents
 
     def _keep(self, text: bytes) -> None:

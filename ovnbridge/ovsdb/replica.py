@@ -54,6 +54,8 @@ class Replica:
         self._functions = {table: key_function(t) for table, t in facts.items()}
         self._watched = {table: key_columns(t) for table, t in facts.items()}
         self._order = sorted(facts, key=self._depth)  # parents' keys are part of their children's keys
+        self._schema: DatabaseSchema | None = None
+        self._known: dict[str, frozenset[str]] = {}  # the schema's columns: asked for more often than anything else
         self._listeners: list[KeyListener] = []
         database.subscribe(self._apply)
 
@@ -83,8 +85,11 @@ class Replica:
 
     def has_column(self, table: str, column: str) -> bool:
         """Whether the server's schema knows the column."""
-        schema = self._database.schema
-        return schema is not None and schema.has_column(table, column)
+        if self._database.schema is not self._schema:
+            self._schema = self._database.schema
+            tables = self._schema.tables.values() if self._schema is not None else ()
+            self._known = {known.name: frozenset(known.columns) for known in tables}
+        return column in self._known.get(table, ())
 
     # -- more about rows
 

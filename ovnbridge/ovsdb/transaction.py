@@ -28,7 +28,7 @@ class Encoders:
 
     def __init__(self, schema: DatabaseSchema) -> None:
         self.schema = schema
-        self._tables: dict[str, dict[str, Encoder]] = {
+        self._tables: dict[str, dict[str, Encoder | None]] = {
             table.name: {name: encoder(column) for name, column in table.columns.items()}
             for table in schema.tables.values()
         }
@@ -38,7 +38,7 @@ class Encoders:
         }
         """Columns that must refer to a row."""
 
-    def table(self, table: str) -> Mapping[str, Encoder]:
+    def table(self, table: str) -> Mapping[str, Encoder | None]:
         return self._tables[table]
 
 
@@ -204,7 +204,12 @@ class Transaction:
     def _row(self, key: RowKey, columns: Mapping[str, Any]) -> dict[str, Any]:
         self._key = key
         encoders, resolve = self._encoders.table(key[0]), self._resolve
-        return {name: encoders[name](value, resolve) for name, value in columns.items() if name in encoders}
+        row = {}
+        for name, value in columns.items():
+            if name in encoders:
+                encode = encoders[name]
+                row[name] = value if encode is None else encode(value, resolve)
+        return row
 
     def _insert(self, key: RowKey, change: Insert) -> None:
         uuid = self.inserted[key]

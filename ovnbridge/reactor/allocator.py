@@ -11,17 +11,36 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from ovnbridge.compile.lease import ip_body, lease_value
 from ovnbridge.engine.desired import DesiredStore
 from ovnbridge.engine.world import World
-from ovnbridge.ipam import AddressRequest, Lease, Ledger, Refusal, SubnetFacts
-from ovnbridge.model.crd.address import IP
+from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, Refusal, SubnetFacts
+from ovnbridge.model.address import IPV4, IPV6
+from ovnbridge.model.crd.address import IP, IPSpec
 from ovnbridge.model.kube import Node
+from ovnbridge.model.meta import ObjectMeta
 from ovnbridge.model.names import LABEL_IP_RESERVED, node_port_name, port_name
 
 log = logging.getLogger(__name__)
+
+_Queue: TypeAlias = tuple[str, str]
+"""(subnet, reason). Owners that were refused for the same reason can be answered in their order."""
+_REASONS: Final = ("", NO_ADDRESS, NO_ADDRESS + IPV4, NO_ADDRESS + IPV6)
+"""No address left, by the family that was asked for; "" for all other reasons, where any of them may succeed next."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """In the World instead of an IP object whose deletion has been asked for: a lease no more, an address not yet free.
+
+    A pod of the same name that comes meanwhile must not be given what is about to go: it waits until it is gone.
+    """
+
+    metadata: ObjectMeta
+    spec: IPSpec
 
 
 class Allocator:
@@ -41,25 +60,40 @@ class Allocator:
         self._touch = touch
         self._usage_changed = usage_changed
         self._pending: dict[str, AddressRequest] = {}
+        self._ended: dict[str, str] = {}
+        """Owner → uid of the IP object whose deletion has been asked for."""
         self._dirty: OrderedDict[str, None] = OrderedDict()
-        self._refused: dict[str, set[str]] = {}
+        self._refused: dict[_Queue, OrderedDict[str, None]] = {}
+        """Owners that were refused, in the order in which they came."""
+        self._queues: dict[str, tuple[_Queue, ...]] = {}
+        """Owner → the queues that it waits in."""
+        self._freed_queues: dict[_Queue, None] = {}
         self._stale_usage: dict[str, None] = {}
 
     # -- following -------------------------------------------------------------------------------------------------
 
-    def observe_ip(self, owner: str, ip: Any | None) -> None:
-        """An IP object came, changed or went."""
+    def observe_ip(self, owner: str, ip: Any | None) -> Any | None:
+        """An IP object came, changed or went. Returns what the engine is to see of it."""
+        ended = self._ended.get(owner)
+        if ended is not None:
+            if isinstance(ip, IP) and ip.metadata.uid == ended:
+                return Ended(ip.metadata, ip.spec)
+            del self._ended[owner]
         if isinstance(ip, IP):
             self._pending.pop(owner, None)
-            clash = self.ledger.restore(owner, lease_value(ip))
+            before, lease = self.ledger.lease(owner), lease_value(ip)
+            clash = self.ledger.restore(owner, lease)
             if clash is not None:
                 log.error("address held twice owner=%s other=%s subnet=%s", owner, clash, ip.spec.subnet)
             self._usage_stale(ip.spec.subnet)
+            if before is not None and before != lease:
+                self._freed(before.subnet)
         elif owner not in self._pending:
-            lease = self.ledger.release(owner)
-            if lease is not None:
-                self._freed(lease.subnet)
+            released = self.ledger.release(owner)
+            if released is not None:
+                self._freed(released.subnet)
         self._dirty[owner] = None
+        return ip
 
     def follow_pools(self, names: Iterable[str]) -> None:
         """Subnets' address ranges came, changed or went."""
@@ -67,7 +101,9 @@ class Allocator:
             pool = self._desired.pool(name)
             facts = pool.facts if pool is not None else None
             self.ledger.set_subnet(name, facts if isinstance(facts, SubnetFacts) else None)
-            self._freed(name)
+            for reason in _REASONS:
+                self._dirty.update(self._refused.get((name, reason), {}))
+            self._usage_stale(name)
 
     def touch_claims(self, owners: Iterable[str]) -> None:
         """Claims came, changed or went."""
@@ -78,60 +114,77 @@ class Allocator:
     def decide(self, limit: int = 0) -> bool:
         """Answer at most `limit` owners (0: all). Returns whether some are left."""
         done = 0
-        while self._dirty:
+        while self._dirty or self._freed_queues:
             if limit and done >= limit:
                 return True
-            owner, _ = self._dirty.popitem(last=False)
-            self._decide(owner)
             done += 1
+            if self._dirty:
+                self._decide(self._dirty.popitem(last=False)[0])
+            else:
+                self._decide_refused(next(iter(self._freed_queues)))
         return False
+
+    def _decide_refused(self, queue: _Queue) -> None:
+        """Ask for the first of a queue again; when it is refused again, so would be those behind it."""
+        first = next(iter(self._refused.get(queue, ())), None)
+        if first is not None:
+            self._decide(first)
+        if first is None or first in self._refused.get(queue, ()):
+            del self._freed_queues[queue]
 
     def _decide(self, owner: str) -> None:
         claim = self._desired.claim(owner)
         request = claim.request if claim is not None and isinstance(claim.request, AddressRequest) else None
-        exists = self._world.get("IP", owner) is not None
-        if request is None:
-            self._world.put("Refusal", owner, None)
-            self._forget_refusal(owner)
-            if not exists and self._pending.pop(owner, None) is not None:
-                lease = self.ledger.release(owner)
-                if lease is not None:
-                    self._freed(lease.subnet)
-            if exists:
-                self._touch("IP", owner)
-            return
-        if exists:
+        if self._world.get("IP", owner) is not None:
+            self._answered(owner)
             self._touch("IP", owner)
-            return
-        if owner in self._pending:
+        elif owner in self._pending:
+            # The object may be on its way. Whether it is still wanted is seen when it has come: until then its
+            # addresses cannot be given to anybody else.
             held = self.ledger.lease(owner)
-            if held is not None and self.ledger.fits(held, request):
+            if request is not None and held is not None and self.ledger.fits(held, request):
                 self._pending[owner] = request
-                return
-            self.ledger.release(owner)
-            del self._pending[owner]
-        decision = self.ledger.allocate(owner, request)
-        if isinstance(decision, Lease):
-            self._pending[owner] = request
-            self._world.put("Refusal", owner, None)
-            self._forget_refusal(owner)
-            self._usage_stale(decision.subnet)
-            self._touch("IP", owner)
+        elif request is None:
+            self._answered(owner)
         else:
-            self._refuse(owner, decision)
+            decision = self.ledger.allocate(owner, request)
+            if isinstance(decision, Lease):
+                self._pending[owner] = request
+                self._answered(owner)
+                self._usage_stale(decision.subnet)
+                self._touch("IP", owner)
+            else:
+                self._refuse(owner, request, decision)
 
-    def _refuse(self, owner: str, refusal: Refusal) -> None:
+    def _refuse(self, owner: str, request: AddressRequest, refusal: Refusal) -> None:
         self._world.put("Refusal", owner, refusal)
-        for subnet in refusal.subnets:
-            self._refused.setdefault(subnet, set()).add(owner)
+        reason = f"{NO_ADDRESS}{request.family}" if refusal.reason == NO_ADDRESS else ""
+        queues = tuple((subnet, reason) for subnet in refusal.subnets)
+        if self._queues.get(owner) != queues:
+            self._leave(owner)
+            self._queues[owner] = queues
+            for queue in queues:
+                self._refused.setdefault(queue, OrderedDict())[owner] = None
 
-    def _forget_refusal(self, owner: str) -> None:
-        for owners in self._refused.values():
-            owners.discard(owner)
+    def _answered(self, owner: str) -> None:
+        self._world.put("Refusal", owner, None)
+        self._leave(owner)
+
+    def _leave(self, owner: str) -> None:
+        for queue in self._queues.pop(owner, ()):
+            waiting = self._refused[queue]
+            del waiting[owner]
+            if not waiting:
+                del self._refused[queue]
 
     def _freed(self, subnet: str) -> None:
         """Addresses in a subnet may be free again: ask for those that were refused."""
-        self._dirty.update(dict.fromkeys(sorted(self._refused.pop(subnet, ()))))
+        for reason in _REASONS:
+            waiting = self._refused.get((subnet, reason))
+            if waiting and reason:
+                self._freed_queues[(subnet, reason)] = None
+            elif waiting:
+                self._dirty.update(waiting)
         self._usage_stale(subnet)
 
     # -- what must exist -------------------------------------------------------------------------------------------
@@ -144,11 +197,25 @@ class Allocator:
             return None
         return ip_body(owner, request, lease, self._owner_reference(request))
 
+    def end(self, owner: str, ip: Any) -> bool:
+        """Whether an existing IP object must be deleted. It is, and whoever asks now: from here on it is no lease."""
+        if isinstance(ip, Ended):
+            return True
+        if not self.unwanted(owner, ip):
+            return False
+        if ip.metadata.uid:
+            self._ended[owner] = ip.metadata.uid
+            self._world.put("IP", owner, Ended(ip.metadata, ip.spec))
+        return True
+
     def unwanted(self, owner: str, ip: Any) -> bool:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
         if not isinstance(ip, IP) or not _of_pod_or_node(owner, ip):
             return False
-        if ip.metadata.label(LABEL_IP_RESERVED) == "true":
+        if ip.metadata.deleting:
+            return True  # somebody wants it gone: only our finalizer is in the way
+        # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
+        if ip.metadata.label(LABEL_IP_RESERVED) != "false" or ip.spec.pod_type:
             return False
         claim = self._desired.claim(owner)
         if claim is None:
@@ -162,7 +229,7 @@ class Allocator:
 
     def _owner_reference(self, request: AddressRequest) -> dict[str, Any] | None:
         """Node leases belong to their Node (spec C.10)."""
-        if request.namespace or request.pod != node_port_name(request.node):
+        if request.namespace:
             return None
         node = self._world.get("Node", request.node)
         if not isinstance(node, Node):
@@ -183,7 +250,6 @@ class Allocator:
 
 
 def _of_pod_or_node(owner: str, ip: IP) -> bool:
+    """Whether the object is the lease of a pod's primary interface or of a node, the kinds that are claimed here."""
     spec = ip.spec
-    if spec.namespace:
-        return owner == port_name(spec.pod_name, spec.namespace)
-    return owner == spec.pod_name == node_port_name(spec.node_name)
+    return owner == (port_name(spec.pod_name, spec.namespace) if spec.namespace else node_port_name(spec.node_name))

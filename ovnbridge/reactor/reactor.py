@@ -110,6 +110,11 @@ class Reactor:
         """The database notified that these members of a row came or went: compare only them."""
         self._touch_members(row, members)
 
+    def object_changed(self, kind: str, key: str) -> None:
+        """An object that something is wanted of has changed: it is compared, whatever is wanted now."""
+        if self._objects is not None and self.engine.desired.items(kind, key):
+            self._touch_object(kind, key)
+
     def row_appeared(self, table: str, key: Key) -> None:
         """A row exists anew: sets that should hold a weak reference to it lost it meanwhile and are compared again."""
         owner = self.engine.desired.row_owner(table, key)
@@ -131,7 +136,10 @@ class Reactor:
     # -- what the object writer asks -------------------------------------------------------------------------------
 
     def items(self, kind: str, key: str) -> Sequence[ObjectItem]:
-        """Desired items about an object."""
+        """Desired items about an object, as it is now: what was wanted for a predecessor is not written to it."""
+        if self.engine.refresh(kind, key):
+            self._hand_over_touched()  # `blocked` must know of the rows that this has changed
+            self.wake()
         return self.engine.desired.items(kind, key)
 
     def lease_body(self, kind: str, key: str) -> Mapping[str, Any] | None:
@@ -140,7 +148,11 @@ class Reactor:
 
     def owned(self, kind: str, key: str, actual: Any) -> bool:
         """Whether an existing object of a kind that we own completely must go."""
-        return kind == "IP" and self.allocator.unwanted(key, actual)
+        if kind != "IP" or not self.allocator.end(key, actual):
+            return False
+        if self.world.has_changes():
+            self.wake()
+        return True
 
     def blocked(self, kind: str, key: str) -> bool:
         """Whether a status must wait for rows of the same object to be committed."""
@@ -198,18 +210,9 @@ class Reactor:
         more = self.engine.settle(64)
         while more and time.monotonic() < end:
             more = self.engine.settle(64)
-        touched = self.engine.desired.take_touched()
-        if touched.pools:
-            self.allocator.follow_pools(touched.pools)
-        self.allocator.touch_claims(touched.claims)
+        self._hand_over_touched()
         if self._deciding:
             more = self.allocator.decide(256) or more
-        if self._rows is not None:
-            self._hand_over(touched.rows)
-            if touched.released:
-                self.touch_all()
-        for kind, key in touched.objects:
-            self._touch_object(kind, key)
         return more or self.world.has_changes()
 
     def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
@@ -227,6 +230,19 @@ class Reactor:
         if self._rows is not None:
             self._whole.update(rows)
             self._rows.touch(rows)
+
+    def _hand_over_touched(self) -> None:
+        """Tell the sinks and the allocator what evaluation has changed."""
+        touched = self.engine.desired.take_touched()
+        if touched.pools:
+            self.allocator.follow_pools(touched.pools)
+        self.allocator.touch_claims(touched.claims)
+        if self._rows is not None:
+            self._hand_over(touched.rows)
+            if touched.released:
+                self.touch_all()
+        for kind, key in touched.objects:
+            self._touch_object(kind, key)
 
     def _hand_over(self, rows: Mapping[RowKey, set[tuple[str, Atom]] | None]) -> None:
         whole = [row for row, members in rows.items() if members is None]

@@ -12,19 +12,21 @@ from ovnbridge.model.resource import Resource
 class KubeSource:
     """A reflector sink that fills the World and wakes the reactor.
 
-    `observers` are called by kind for every object that came or went, before the engine sees it (the allocator follows
-    IP objects that way).
+    `observers` are called by kind for every object that came or went, before the engine sees it, and say what the
+    engine is to see (the allocator follows IP objects that way); `changed` for every object whose World value changed.
     """
 
     def __init__(
         self,
         world: World,
         wake: Callable[[], None],
-        observers: dict[str, Callable[[str, Any | None], None]] | None = None,
+        observers: dict[str, Callable[[str, Any | None], Any | None]] | None = None,
+        changed: Callable[[str, str], None] = lambda kind, key: None,
     ) -> None:
         self._world = world
         self._wake = wake
         self._observers = observers or {}
+        self._changed = changed
 
     def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
         """A complete list."""
@@ -32,15 +34,16 @@ class KubeSource:
         if observer is not None:
             for key in [k for k in self._world.keys(resource.kind) if k not in objects]:
                 observer(key, None)
-            for key, obj in objects.items():
-                observer(key, obj)
-        self._world.replace(resource.kind, objects)
+            objects = {key: observer(key, obj) for key, obj in objects.items()}
+        for key in self._world.replace(resource.kind, objects):
+            self._changed(resource.kind, key)
         self._wake()
 
     def apply(self, resource: Resource, key: str, obj: Any | None) -> None:
         """One event."""
         observer = self._observers.get(resource.kind)
         if observer is not None:
-            observer(key, obj)
+            obj = observer(key, obj)
         if self._world.put(resource.kind, key, obj):
+            self._changed(resource.kind, key)
             self._wake()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ovnbridge.engine.items import Row
+from ovnbridge.engine.items import Member, Row
 from tests.ovsdb.world import World, acl, group, member, port, switch
 from tests.support.ovsdb import Server, dump, eventually, nbctl
 
@@ -146,3 +146,112 @@ async def test_deleting_everything_in_any_window(nb: Server, window: int) -> Non
         for table in ("Logical_Switch", "Logical_Switch_Port", "Port_Group", "ACL"):
             assert dump(nb.remote, "OVN_Northbound", table) == []
         assert world.errors == []
+
+
+async def test_a_child_inserted_while_its_parent_goes_waits_for_the_parent(nb: Server) -> None:
+    """One transaction with both succeeds, and neither row is there afterwards."""
+    async with World([nb.remote]).up() as world:
+        world.want("ls", switch("ls1"))
+        await settled(world)
+        world.want("pod", port("p1", "ls1"))
+        world.want("ls")
+        await settled(world)
+        assert dump(nb.remote, "OVN_Northbound", "Logical_Switch") == []
+        assert world.committer.busy("Logical_Switch_Port", "p1")
+        world.want("ls", switch("ls1"))
+        await settled(world)
+        assert "(p1)" in nbctl(nb, "lsp-list", "ls1")
+        assert not world.committer.busy("Logical_Switch_Port", "p1")
+
+
+async def test_a_member_that_goes_while_it_is_added_is_added_when_it_is_back(nb: Server) -> None:
+    """OVSDB drops a weak reference to a row that does not exist, without an error and without a notification."""
+    async with World([nb.remote]).up() as world:
+        world.want("ls", switch("ls1"), group("pg"))
+        world.want("pod", port("p1", "ls1"))
+        await settled(world)
+        world.want("member", member("pg", "p1"))
+        world.want("pod")
+        await settled(world)
+        assert dump(nb.remote, "OVN_Northbound", "Logical_Switch_Port") == []
+        world.want("pod", port("p1", "ls1"))
+        await settled(world)
+        (row,) = dump(nb.remote, "OVN_Northbound", "Logical_Switch_Port")
+        (pg,) = dump(nb.remote, "OVN_Northbound", "Port_Group")
+        assert pg["ports"] == row["_uuid"]
+
+
+async def test_moving_to_a_switch_that_does_not_exist_yet(nb: Server) -> None:
+    async with World([nb.remote]).up() as world:
+        world.want("ls", switch("ls1"))
+        world.want("pod", port("p1", "ls1"))
+        await settled(world)
+        world.want("pod", port("p1", "ls2"))
+        await settled(world)
+        assert dump(nb.remote, "OVN_Northbound", "Logical_Switch_Port") == []
+        world.want("ls2", switch("ls2"))
+        await settled(world)
+        assert "(p1)" in nbctl(nb, "lsp-list", "ls2")
+
+
+async def test_of_rows_with_the_same_key_one_stays(nb: Server) -> None:
+    """OVN allows switches of the same name; ours that are too many go, the one that stays is unharmed."""
+    for _ in range(3):
+        nbctl(nb, "create", "Logical_Switch", "name=ls1", "external_ids:vendor=kube-ovn")
+    async with World([nb.remote]).up() as world:
+        world.want("ls", switch("ls1"), port("p1", "ls1"))
+        await settled(world)
+        assert len(dump(nb.remote, "OVN_Northbound", "Logical_Switch")) == 1
+        assert "(p1)" in nbctl(nb, "lsp-list", "ls1")
+        assert world.errors == []
+
+
+async def test_urgent_keys_overtake(nb: Server) -> None:
+    async with World([nb.remote], max_items=10, window=1).up() as world:
+        world.want("ls", switch("ls1"))
+        await settled(world)
+        for number in range(100):
+            world.want(f"p{number}", port(f"p{number}", "ls1"))
+        world.committer.touch([("Logical_Switch_Port", "p99")], urgent=True)
+        await settled(world)
+        order = [key for table, key in world.commits if table == "Logical_Switch_Port"]
+        assert order.index("p99") < 10
+
+
+async def test_a_million_touches_of_a_key_are_one_diff(nb: Server) -> None:
+    async with World([nb.remote]).up() as world:
+        world.want("ls", switch("ls1"))
+        await settled(world)
+        world.diffs.clear()
+        for _ in range(10_000):
+            world.committer.touch([("Logical_Switch", "ls1")])
+        await settled(world)
+        assert world.diffs == [("Logical_Switch", "ls1")]
+
+
+async def test_entries_of_a_map_come_change_and_go(nb: Server) -> None:
+    def balancer(name: str) -> Row:
+        return Row("Load_Balancer", name, {"name": name, "external_ids": {"vendor": "kube-ovn"}}, members=("vips",))
+
+    def vip(address: str, backends: str) -> Member:
+        return Member("Load_Balancer", "lb", "vips", address, backends)
+
+    def vips() -> dict[str, str]:
+        return dict(dump(nb.remote, "OVN_Northbound", "Load_Balancer")[0]["vips"][1])
+
+    async with World([nb.remote]).up() as world:
+        world.want("lb", balancer("lb"))
+        world.want("a", vip("10.0.0.1:80", "1.1.1.1:80"))
+        world.want("b", vip("10.0.0.2:80", ""))
+        await settled(world)
+        assert vips() == {"10.0.0.1:80": "1.1.1.1:80", "10.0.0.2:80": ""}
+        world.want("a", vip("10.0.0.1:80", "1.1.1.2:80"))
+        world.want("b", vip("10.0.0.3:80", "2.2.2.2:80"))
+        await settled(world)
+        assert vips() == {"10.0.0.1:80": "1.1.1.2:80", "10.0.0.3:80": "2.2.2.2:80"}
+        nbctl(nb, "set", "Load_Balancer", "lb", 'vips:"10.0.0.9:80"="9.9.9.9:80"')
+        await eventually(lambda: "10.0.0.9:80" not in vips(), "drift in a map being repaired")
+        world.want("a")
+        world.want("b")
+        await settled(world)
+        assert vips() == {}

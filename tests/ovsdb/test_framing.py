@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -79,23 +78,15 @@ def test_random_bytes_never_do_anything_but_fail_cleanly(stream: bytes, sizes: l
 
 
 @pytest.mark.parametrize("chunk", [1 << 12, 1 << 16, 1 << 20])
-def test_time_is_linear_in_a_large_document(chunk: int) -> None:
-    """A hundred-megabyte dump: 4x the bytes must not cost more than about 4x the time."""
-
-    def seconds(rows: int) -> float:
-        row = {"initial": {"name": "a}{\\b", "external_ids": ["map", [["k", 'v"'], ["é", "{"]]]}}
-        stream = json.dumps({"result": {f"{n:036}": row for n in range(rows)}}, ensure_ascii=False).encode()
-        framer, found = Framer(), []
-        started = time.process_time()
-        for start in range(0, len(stream), chunk):
-            found += framer.feed(stream[start : start + chunk])
-        spent = time.process_time() - started
-        assert len(found) == 1
-        assert len(found[0]["result"]) == rows
-        return spent
-
-    small = min(seconds(15_000) for _ in range(3))
-    assert seconds(60_000) < small * 4 * 3 + 0.05
+def test_a_large_document_in_chunks(chunk: int) -> None:
+    """A dump of several megabytes; how the time grows is measured by bench/ovsdb_load.py."""
+    row = {"initial": {"name": "a}{\\b", "external_ids": ["map", [["k", 'v"'], ["é", "{"]]]}}
+    stream = json.dumps({"result": {f"{n:036}": row for n in range(30_000)}}, ensure_ascii=False).encode()
+    framer, found = Framer(), []
+    for start in range(0, len(stream), chunk):
+        found += framer.feed(stream[start : start + chunk])
+    assert [len(document["result"]) for document in found] == [30_000]
+    assert found[0]["result"][f"{7:036}"] == row
 
 
 def test_many_small_documents_in_one_chunk() -> None:

@@ -1,6 +1,8 @@
-"""Address management against simple models: no address twice, nothing leaks, order as the specification says (part C)."""
+"""Address management against simple models: no address twice, nothing leaks, the order of spec part C."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ steps = st.lists(st.tuples(st.sampled_from(["add", "discard"]), ranges), max_siz
 
 
 @given(steps, steps)
-def test_range_set_is_a_set(first: list[tuple[str, tuple[int, int]]], second: list[tuple[str, tuple[int, int]]]) -> None:
+def test_range_set_is_a_set(
+    first: list[tuple[str, tuple[int, int]]], second: list[tuple[str, tuple[int, int]]]
+) -> None:
     built: list[tuple[RangeSet, set[int]]] = []
     for script in (first, second):
         ours, model = RangeSet(), set[int]()
@@ -29,7 +33,7 @@ def test_range_set_is_a_set(first: list[tuple[str, tuple[int, int]]], second: li
         assert ours.count() == len(model)
         assert ours.first() == (min(model) if model else None)
         spans = list(ours.ranges())
-        assert all(high + 1 < low for (_, high), (low, _) in zip(spans, spans[1:], strict=False)), "disjoint, merged"
+        assert all(high + 1 < low for (_, high), (low, _) in pairwise(spans)), "disjoint, merged"
         built.append((ours, model))
     (a, model_a), (b, model_b) = built
     for ours, model in ((a - b, model_a - model_b), (a & b, model_a & model_b), (a | b, model_a | model_b)):

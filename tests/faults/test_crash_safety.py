@@ -1,0 +1,64 @@
+"""kill -9 at random points while everything around the controller fails (issue, "Crash safety")."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from tests.faults.harness import Harness
+from tests.faults.scripts import draw
+
+
+def _seed() -> int:
+    return int(os.environ.get("OVNBRIDGE_SEED") or random.SystemRandom().randrange(1 << 32))
+
+
+async def _run(seed: int, kills: int, *, raft: bool = False) -> None:
+    print(f"OVNBRIDGE_SEED={seed}")
+    started = time.monotonic()
+    async with Harness(raft=raft) as harness:
+        await harness.run(draw(seed, kills, raft=raft))
+        if not raft:
+            await _compare_with_rebuilt(harness)
+        print(f"{harness.kills} kills, {harness.observer.seen} writes seen, {time.monotonic() - started:.1f} s")
+        assert harness.kills == kills
+
+
+async def _compare_with_rebuilt(harness: Harness) -> None:
+    """What many half-done runs have left is what one makes from nothing."""
+    before = await harness.snapshot()
+    await harness.run([("empty_nb",), ("settle",)])
+    assert await harness.snapshot() == before
+
+
+async def test_fifty_kills() -> None:
+    await _run(_seed(), 55)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(4))
+async def test_a_thousand_kills(part: int) -> None:
+    await _run(_seed() + part, 260)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_kills_with_raft() -> None:
+    await _run(_seed(), 100, raft=True)
+
+
+async def test_emptied_database_is_rebuilt() -> None:
+    """NB is lost while the controller runs: the same rows come back, with nobody restarting anything."""
+    async with Harness() as harness:
+        await harness.run([("pod", ns, f"p{n}", f"node-{n % 3 + 1}") for ns in "ab" for n in range(10)])
+        await harness.run([("settle",)])
+        before, leases = await harness.snapshot(), harness.leases()
+        pid = harness.controller_pid
+        await harness.run([("empty_nb",), ("settle",)])
+        assert await harness.snapshot() == before
+        assert harness.leases() == leases
+        assert harness.controller_pid == pid
