@@ -21,7 +21,8 @@ from ovnbridge.lab.paths import LabPaths, lab_names
 
 from .support import leftovers, pod, until
 
-COMMAND = [sys.executable, "-m", "ovnbridge.lab"]
+# A shell's background jobs ignore interrupts, and so would everything that they start.
+COMMAND = ["env", "--default-signal=INT", sys.executable, "-m", "ovnbridge.lab"]
 BARE = ["--no-controller", "--no-cni"]
 
 
