@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ovnbridge.compile.lease import address_columns, lease_of
+from ovnbridge.compile.lease import address_columns, lease_of, lease_value
 from ovnbridge.compile.namespace import namespace_subnets
 from ovnbridge.compile.node import node_addresses
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.subnet import DISTRIBUTED, SubnetView, subnet_view
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Event, Hold, Item, Member, Row
-from ovnbridge.ipam import AddressRequest, Refusal
+from ovnbridge.ipam import AddressRequest, Refusal, answers
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
+from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
 
@@ -84,19 +84,30 @@ def _pod(reader: Reader, key: str) -> Iterator[Item]:
     request = _request(reader, pod, lease, opts, runs=runs)
     if request is not None:
         yield Claim(owner, request)
+    if lease is not None and request is not None and not _answers(reader, lease, request):
+        # Of a predecessor, to be exchanged; or a reservation that is not what the pod asks for.
+        if lease.metadata.label(LABEL_IP_RESERVED) != "false":
+            message = f"the reservation {owner} of {lease.spec.ip_address} is not what is asked for"
+            yield Event("Pod", key, "Warning", "AcquireAddressFailed", message)
+        return
     if lease is None:
         refusal = reader.get("Refusal", owner)
         if isinstance(refusal, Refusal):
             yield Event("Pod", key, "Warning", "AcquireAddressFailed", f"{refusal.reason}: {refusal.message}")
         return
     view = reader.query(subnet_view, lease.spec.subnet)
-    if view is None:
+    if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         yield Hold(lease.spec.subnet)
         return
     if view.is_ovn:
         yield from _port(pod, owner, lease, view, opts)
     yield _annotations(key, pod, lease, view, opts)
     yield Event("Pod", key, "Normal", "PodNetworkAllocated", f"subnet={view.name} ip={_addresses(lease)}")
+
+
+def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
+    view = reader.query(subnet_view, lease.spec.subnet)
+    return answers(lease_value(lease), request, view.cidr_block if view is not None else None)
 
 
 def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options, *, runs: bool) -> AddressRequest | None:

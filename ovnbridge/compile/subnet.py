@@ -199,6 +199,8 @@ def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
     names = reader.by("subnet-vpc", vpc)
     if vpc == options(reader).cluster_router:
         names = sorted({*names, *reader.by("subnet-vpc", "")})
+    if reader.get("Vpc", vpc) is None:
+        return tuple(names)
     return tuple(n for n in names if isinstance(reader.query(_checked, n), Problem))
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ovnbridge.ipam.pool import FamilyPool, Holders
-from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
+from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of, usable
 
 OUT_OF_RANGE: Final = "AddressOutOfRange"
 CONFLICT: Final = "AddressConflict"
@@ -162,22 +162,9 @@ class Ledger:
         return iter(self._leases)
 
     def fits(self, lease: Lease, request: AddressRequest) -> bool:
-        """Whether an existing lease still answers the request (spec C.3: the same address is returned).
-
-        A lease in a subnet that is unknown or invalid at the moment is kept: a bad edit takes no addresses away.
-        """
-        if lease.subnet not in request.subnets:
-            return False
+        """Whether an existing lease still answers the request (spec C.3: the same address is returned)."""
         subnet = self._subnets.get(lease.subnet)
-        if subnet is None or request.keep:
-            return True
-        for text in filter(None, (lease.v4, lease.v6)):
-            pool = subnet.pools.get(host_family(text) or 0)
-            if pool is None or not pool.inside(number_of(text)):
-                return False
-        if request.addresses and not any(_matches(group, lease) for group in request.addresses):
-            return False
-        return not request.mac or request.mac.lower() == lease.mac.lower()
+        return answers(lease, request, subnet.facts.cidr_block if subnet is not None else None)
 
     def allocate(self, owner: str, request: AddressRequest) -> Decision:
         """Take addresses for `owner`. Nothing is taken, and nothing lost, when the answer is a Refusal."""
@@ -291,6 +278,25 @@ class SubnetUsage(msgspec.Struct, frozen=True, gc=False):
     v6_available: int
     v6_available_range: str
     v6_using_range: str
+
+
+def answers(lease: Lease, request: AddressRequest, cidr_block: str | None) -> bool:
+    """Whether a lease is what the request asks for; `cidr_block` is its subnet's.
+
+    A lease in a subnet that is unknown or invalid at the moment (None) is kept: a bad edit takes no addresses away.
+    """
+    if lease.subnet not in request.subnets:
+        return False
+    if cidr_block is None or request.keep:
+        return True
+    usable_of: dict[int, tuple[int, int]] = {net.version: usable(net) for net in networks(cidr_block)}
+    for text in filter(None, (lease.v4, lease.v6)):
+        low, high = usable_of.get(host_family(text) or 0, (0, -1))
+        if not low <= number_of(text) <= high:
+            return False
+    if request.addresses and not any(_matches(group, lease) for group in request.addresses):
+        return False
+    return not request.mac or request.mac.lower() == lease.mac.lower()
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -250,9 +250,7 @@ class Committer:
             self._forget(transaction)
             self._postpone(transaction)
         else:
-            for target, uuid in transaction.inserted.items():
-                if self._replica.pending.get(target) == uuid:
-                    del self._replica.pending[target]
+            self._forget(transaction)
             self._pause = 0.0
             self._succeeded(transaction, results)
             if self._on_latency is not None:
@@ -266,8 +264,6 @@ class Committer:
             self.stats.conflicts += 1
             self._again.setdefault(key, False)
         vanished = {key: uuid for key, uuid in transaction.inserted.items() if uuid not in rows[key[0]]}
-        if vanished:
-            self._suspect(vanished.keys())
         for key in vanished.keys() - self._again.keys():
             self._hold(key, "the row vanished as soon as it was inserted")
         for key, uuid in transaction.deleted:
@@ -281,18 +277,10 @@ class Committer:
         self._release(transaction.keys)
 
     def _forget(self, transaction: Transaction) -> None:
-        """The transaction's inserts will not come: whoever counted on them is diffed again."""
+        """The transaction's inserts are not on their way any more."""
         for target, uuid in transaction.inserted.items():
             if self._replica.pending.get(target) == uuid:
                 del self._replica.pending[target]
-        self._suspect(transaction.inserted.keys())
-
-    def _suspect(self, targets: Set[RowKey]) -> None:
-        """Rows that transactions in flight counted on are not there: their keys are diffed again."""
-        for other in self._in_flight.values():
-            for target in targets & other.assumed.keys():
-                for key in other.assumed[target]:
-                    self._again.setdefault(key, False)
 
     def _refused(self, transaction: Transaction, error: TransactionError) -> None:
         index = error.index

@@ -72,8 +72,6 @@ class Transaction:
         """(key, table, uuid) of every row that a key was made to refer to."""
         self.missing: dict[RowKey, list[Ref]] = {}
         """Keys that wait, entirely or in part, for rows that do not exist."""
-        self.assumed: dict[RowKey, list[RowKey]] = {}
-        """Rows inserted by another transaction in flight → keys that refer to them."""
         self.waits = 0
         self._replica = replica
         self._facts = facts
@@ -147,8 +145,11 @@ class Transaction:
         self.keys = [key for key in self._changes if key in owning]
 
     def stale(self, results: list[Any], rows: Rows) -> set[RowKey]:
-        """Keys to be looked at again after success: they met no row, or refer to one that is gone (OVSDB drops weak
-        references to rows that do not exist without a word, and rows whose parent goes in the same transaction)."""
+        """Keys to be looked at again after success: they met no row, or refer to one that is not there.
+
+        OVSDB drops without a word weak references to rows that do not exist (the transaction that was to insert the row
+        failed) and new rows whose parent goes in the same transaction.
+        """
         keys = {key for key, table, uuid in self.references if uuid not in rows[table]}
         for result, owners in zip(results, self.owners, strict=False):
             if owners and isinstance(result, dict) and result.get("count") == 0:
@@ -158,11 +159,7 @@ class Transaction:
     # -- references
 
     def _resolve(self, ref: Ref) -> str | None:
-        target = (ref.table, ref.key)
-        uuid = self.inserted.get(target)
-        if uuid is None and target in self._replica.pending:
-            self.assumed.setdefault(target, []).append(self._key)
-        uuid = uuid or self._replica.existing(ref)
+        uuid = self.inserted.get((ref.table, ref.key)) or self._replica.existing(ref)
         if uuid is None:
             self.missing.setdefault(self._key, []).append(ref)
         else:

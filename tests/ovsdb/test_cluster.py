@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from ovnbridge.ovsdb.client import Database
 from tests.ovsdb.test_client import add, names, recorded, summary
 from tests.ovsdb.test_committer import settled
 from tests.ovsdb.world import World, group, member, port, switch
-from tests.support.ovsdb import Cluster, Server, dump, eventually, running
+from tests.support.ovsdb import NB_SCHEMA, Cluster, Server, dump, eventually, running
 
 COLUMNS = {"Logical_Switch": ("name", "ports", "external_ids")}
 
@@ -62,6 +65,11 @@ async def test_leadership_is_followed_and_only_the_difference_comes(cluster: Clu
         for number in range(10):
             await db.transact(add(f"s{number}"), timeout=10)
         batches = recorded(db)
+        late = database(cluster)
+        late_states: list[str] = []
+        late.on_state(lambda state, remote, reason: late_states.append(f"{state} {reason}"))
+        following_late = asyncio.create_task(late.run())
+        await late.synced.wait()
         old = of(cluster, db)
         old.appctl("cluster/failure-test", "transfer-leadership")
         await eventually(lambda: db.generation >= 2 and db.synced.is_set(), "connecting to the new leader", 30)
@@ -69,8 +77,25 @@ async def test_leadership_is_followed_and_only_the_difference_comes(cluster: Clu
         assert states[-1] == ("synced", "resumed")
         assert of(cluster, db) is not old
         assert [summary(batch) for batch in batches if batch] == []
+        await eventually(lambda: late_states[-1] == "synced resumed", "resuming from the load's transaction id")
+        following_late.cancel()
         await db.transact(add("after"), timeout=10)
         assert len(names(db)) == 11
+
+
+async def test_a_schema_upgrade_of_a_cluster(cluster: Cluster, short_tmp: Path) -> None:
+    db = Database(name=cluster.name, remotes=cluster.remotes, columns={"Logical_Switch": ("name", "brand_new")})
+    async with running(db.run()):
+        await db.synced.wait()
+        await db.transact(add("a"), timeout=10)
+        schema = json.loads(NB_SCHEMA.read_text())
+        schema["version"] = "99.0.0"
+        schema["tables"]["Logical_Switch"]["columns"]["brand_new"] = {"type": "integer"}
+        (short_tmp / "newer").write_text(json.dumps(schema))
+        subprocess.run(["ovsdb-client", "convert", cluster.leader().remote, str(short_tmp / "newer")], check=True)
+        await eventually(lambda: db.schema is not None and db.schema.version == "99.0.0" and db.synced.is_set())
+        (row,) = db.rows["Logical_Switch"].values()
+        assert row == {"name": "a", "brand_new": 0}
 
 
 async def test_changes_while_away_are_resumed_from_the_last_transaction(cluster: Cluster) -> None:

@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 
+from ovnbridge.engine.diff import Mutate
 from ovnbridge.engine.items import Member, Row
+from ovnbridge.model.ovn import NORTHBOUND
+from ovnbridge.ovsdb.committer import Committer
 from tests.ovsdb.world import World, acl, group, member, port, switch
-from tests.support.ovsdb import Server, dump, eventually, nbctl
+from tests.support.ovsdb import Server, dump, eventually, nbctl, running
 
 
 async def settled(world: World, deadline: float = 20.0) -> None:
@@ -227,6 +230,23 @@ async def test_a_million_touches_of_a_key_are_one_diff(nb: Server) -> None:
             world.committer.touch([("Logical_Switch", "ls1")])
         await settled(world)
         assert world.diffs == [("Logical_Switch", "ls1")]
+
+
+async def test_an_entry_replaces_one_that_the_diff_did_not_know(nb: Server) -> None:
+    """OVSDB's "insert" leaves an existing entry of a map as it is (RFC 7047, 5.1)."""
+    nbctl(nb, "create", "Load_Balancer", "name=lb", 'vips:"10.0.0.1:80"="1.1.1.1:80"')
+    (row,) = dump(nb.remote, "OVN_Northbound", "Load_Balancer")
+    change = Mutate("Load_Balancer", "lb", row["_uuid"][1], "vips", {"10.0.0.1:80": "2.2.2.2:80"}, frozenset())
+    world = World([nb.remote])
+    replies = [[change]]
+    committer = Committer(
+        world.database, world.replica, lambda table, key: replies.pop() if replies else [], facts=NORTHBOUND
+    )
+    async with running(world.database.run(), committer.run()):
+        committer.touch([("Load_Balancer", "lb")])
+        await committer.settled()
+    (row,) = dump(nb.remote, "OVN_Northbound", "Load_Balancer")
+    assert row["vips"] == ["map", [["10.0.0.1:80", "2.2.2.2:80"]]]
 
 
 async def test_entries_of_a_map_come_change_and_go(nb: Server) -> None:

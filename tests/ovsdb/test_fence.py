@@ -40,6 +40,16 @@ async def test_the_epoch_is_claimed_by_the_first_write_only(nb: Server) -> None:
         assert epoch(nb) == "one"
 
 
+async def test_many_first_writes_wait_for_the_claim(nb: Server) -> None:
+    nbctl(nb, "init")
+    async with World([nb.remote], fence=Fence("one"), max_items=5).up() as world:
+        world.want("ls", *(switch(f"ls{number:02}") for number in range(50)))
+        await settled(world)
+        assert len(switches(nb)) == 50
+        assert world.committer.stats.retries == 0
+        assert world.committer.stats.transactions == 10
+
+
 async def test_a_leader_learns_that_it_was_replaced(nb: Server) -> None:
     nbctl(nb, "init")
     old, new = World([nb.remote], fence=Fence("old")), World([nb.remote], fence=Fence("new"))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -147,9 +148,9 @@ class Api:
         if obj["metadata"].get("deletionTimestamp") and not obj["metadata"].get("finalizers"):
             self.objects.pop((kind, key), None)
             self.events.append((kind, key, None))
-        elif self.objects.get((kind, key)) != obj:
-            self.objects[(kind, key)] = obj
-            self.events.append((kind, key, copy.deepcopy(obj)))
+        elif self.objects.get((kind, key)) != (stored := json.loads(json.dumps(obj))):
+            self.objects[(kind, key)] = stored
+            self.events.append((kind, key, copy.deepcopy(stored)))
 
 
 def merged(obj: Any, patch: Any) -> Any:

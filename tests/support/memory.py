@@ -201,18 +201,23 @@ class MemoryDatabase:
 
     def transact(self, operations: Iterable[dict[str, Any]]) -> list[dict[str, int]]:
         """Execute all operations or none. Raises Invalid."""
+        results: list[dict[str, int]] = []
+        self.edit(lambda content: results.extend(map(self._execute, operations)))
+        self.operations += len(results)
+        return results
+
+    def edit(self, change: Callable[[dict[str, dict[str, dict[str, Any]]]], None]) -> None:
+        """Change the content in any way, as one transaction. Raises Invalid."""
         before = self.content
         self.content = {t: {u: dict(row) for u, row in rows.items()} for t, rows in before.items()}
         try:
-            results = [self._execute(operation) for operation in operations]
+            change(self.content)
             self._collect()
             self.validate()
         except BaseException:
             self.content = before
             raise
-        self.operations += len(results)
         self._publish()
-        return results
 
     def _execute(self, operation: dict[str, Any]) -> dict[str, int]:
         table, rows = operation["table"], self.content[operation["table"]]
@@ -294,7 +299,7 @@ class MemoryDatabase:
                 self.content[table][uuid][column] = None if isinstance(value, str) else frozenset(value - {other})
 
     def validate(self) -> None:
-        """Raise Invalid when the content is not what OVSDB accepts, or what northd cannot make sense of."""
+        """Raise Invalid when the content is not what OVSDB accepts."""
         for table, uuid, column, target, other in self._references(strong=True):
             if other not in self.content[target]:
                 raise Invalid(f"{table} {uuid} refers in {column} to {target} {other}, which does not exist")
@@ -305,18 +310,18 @@ class MemoryDatabase:
         for row in self.content["Logical_Router_Port"].values():
             if not row["networks"]:
                 raise Invalid(f"router port {row['name']} has no networks")
-        ports = {row["name"] for row in self.content["Logical_Router_Port"].values()}
-        for row in self.content["Logical_Switch_Port"].values():
-            if row["type"] == "router" and row["options"].get("router-port") not in ports:
-                raise Invalid(f"switch port {row['name']} leads to no router port")
 
-    def unknown_sets(self) -> set[str]:
-        """Port groups and address sets that matches name and that do not exist."""
+    def dangling(self) -> set[str]:
+        """Names of router ports, port groups and address sets that are referred to by name and do not exist."""
+        ports = {row["name"] for row in self.content["Logical_Router_Port"].values()}
+        peers = {
+            r["options"]["router-port"] for r in self.content["Logical_Switch_Port"].values() if r["type"] == "router"
+        }
         known = {row["name"] for row in self.content["Address_Set"].values()}
         for row in self.content["Port_Group"].values():
             known |= {row["name"], f"{row['name']}_ip4", f"{row['name']}_ip6"}
         matches = [row["match"] for t in ("ACL", "Logical_Router_Policy") for row in self.content[t].values()]
-        return {name for match in matches for name in re.findall(r"[$@]([\w.]+)", match)} - known
+        return (peers - ports) | ({name for match in matches for name in re.findall(r"[$@]([\w.]+)", match)} - known)
 
     def _publish(self) -> None:
         changes: Changes = {}
@@ -349,6 +354,7 @@ class Memory:
         self.replica = replica or Replica(self.database, self.facts)
         self._numbers = itertools.count(1)
         self._encoders = Encoders(self.database._known())
+        self._waiting: dict[RowKey, set[RowKey]] = {}
 
     # -- engine.diff.Actual
 
@@ -376,9 +382,12 @@ class Memory:
         dirty = DirtyKeys(self.facts)
         for key in keys:
             dirty.add(key, urgent=False)
-        waiting: dict[RowKey, set[RowKey]] = {}
+        waiting = self._waiting  # also from earlier calls, as in the committer
         done: list[Change] = []
+        rounds = itertools.count()
         while dirty:
+            if next(rounds) > 2000:
+                raise Invalid(f"the same is written again and again: {done[-3:]}")
             transaction = Transaction(self.replica, self.facts, self._encoders)
             while len(transaction) < batch and (key := dirty.pop()) is not None:
                 if changes := differ(*key):
@@ -407,14 +416,17 @@ class Memory:
 
     def put(self, table: str, parent: Ref | None = None, column: str = "", **columns: Any) -> str:
         """A row that somebody else wrote, with values as Python has them; returns its UUID."""
-        content, known = self.database.content, self.database._known().tables[table].columns
         uuid = f"{next(self._numbers):08x}-0000-4000-8000-000000000000"
-        content[table][uuid] = {c: known[c].default for c in known} | columns
-        if parent is not None:
-            owner = self.replica.existing(parent)
-            assert owner is not None
-            content[parent.table][owner][column] = frozenset(content[parent.table][owner][column] | {uuid})
-        self.database.transact([])
+
+        def insert(content: dict[str, dict[str, dict[str, Any]]]) -> None:
+            known = self.database._known().tables[table].columns
+            content[table][uuid] = {c: known[c].default for c in known} | columns
+            if parent is not None:
+                owner = self.replica.existing(parent)
+                assert owner is not None
+                content[parent.table][owner][column] = frozenset(content[parent.table][owner][column] | {uuid})
+
+        self.database.edit(insert)
         return uuid
 
     def snapshot(self, where: Callable[[str, Mapping[str, Any]], bool] = lambda table, row: True) -> dict[Any, Any]:

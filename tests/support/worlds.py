@@ -189,7 +189,7 @@ def edits(bad: bool = True) -> st.SearchStrategy[Edit]:
 
 
 def worlds(bad: bool = True, size: int = 25) -> st.SearchStrategy[list[Edit]]:
-    return st.lists(edits(bad), max_size=size)
+    return st.lists(edits(bad), min_size=size // 3, max_size=size)
 
 
 BASE = (namespace("a"), namespace("b"), node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))
