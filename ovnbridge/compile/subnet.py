@@ -141,22 +141,30 @@ def subnet_view(reader: Reader, name: str) -> SubnetView | None:
     return found if isinstance(found, SubnetView) else None
 
 
+def _names_of(reader: Reader, vpc: str) -> list[str]:
+    """Subnets whose spec says a VPC, or says none of the default VPC, sorted."""
+    names = reader.by("subnet-vpc", vpc)
+    return sorted({*names, *reader.by("subnet-vpc", "")}) if vpc == options(reader).cluster_router else names
+
+
 def subnets_of_vpc(reader: Reader, vpc: str) -> tuple[str, ...]:
     """Names of the subnets of a VPC, sorted (memoised question)."""
-    names = reader.by("subnet-vpc", vpc)
-    if vpc == options(reader).cluster_router:
-        names = sorted({*names, *reader.by("subnet-vpc", "")})
+    names = _names_of(reader, vpc)
     return tuple(n for n in names if (v := reader.query(subnet_view, n)) is not None and v.vpc == vpc)
 
 
 def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
     """Subnets of a VPC that cannot be compiled as they are, sorted (memoised question)."""
-    names = reader.by("subnet-vpc", vpc)
-    if vpc == options(reader).cluster_router:
-        names = sorted({*names, *reader.by("subnet-vpc", "")})
+    names = _names_of(reader, vpc)
     if reader.get("Vpc", vpc) is None:
         return tuple(names)
     return tuple(n for n in names if isinstance(reader.query(checked, n), Problem | Waiting))
+
+
+def connects_underlay(reader: Reader, vpc: str) -> bool:
+    """Whether a subnet of a VPC asks for U2O, also one that cannot be compiled at present (memoised question)."""
+    found = (reader.get("Subnet", name) for name in _names_of(reader, vpc))
+    return any(isinstance(s, Subnet) and s.spec.u2o_interconnection and bool(s.spec.vlan) for s in found)
 
 
 def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:

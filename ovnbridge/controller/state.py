@@ -53,10 +53,10 @@ class ControllerState:
         self.reactor = Reactor(world=self.world, engine=self.engine)
         self.replica = Replica(database, NORTHBOUND)
         self._touched: set[RowKey] = set()
-        self.replica.subscribe(self._touched.update)
-        database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
         self._dhcp_rows: dict[str, str] = {}
         """UUID of a DHCP_Options row → its World key."""
+        self.replica.subscribe(self._touched.update)
+        database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
         self.source = KubeSource(
             self.world,
             self.reactor.wake,
