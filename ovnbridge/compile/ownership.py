@@ -11,29 +11,43 @@ from typing import Final
 
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
-from ovnbridge.model.names import node_port_name, port_name, router_port_name
+from ovnbridge.model.names import (
+    MCAST_PREFIX,
+    localnet_port_name,
+    mcast_owner,
+    node_port_name,
+    port_name,
+    router_port_name,
+    vip_port_name,
+)
 from ovnbridge.model.ovn import Key
 
 _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Ports of pods' primary interfaces, of nodes and towards routers; not those of attachments, Vips and so on."""
-    kind, name = row.columns.get("type") or "", row.columns.get("name")
-    if not ours(row) or kind not in {"", "router"}:
+    """Ports of pods' primary interfaces, of nodes, of subnets and towards routers; not those of attachments, Vips and
+    so on."""
+    kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
+    if not ours(row) or kind not in {"", "router", "localnet", "virtual"}:
         return False
+    subnet = external_id(row, "ls")
+    if kind == "localnet" or name.startswith(MCAST_PREFIX):
+        return name in (localnet_port_name(subnet), mcast_owner(subnet))
+    if kind == "virtual":
+        return name.startswith(vip_port_name(subnet, ""))
     namespace, _, pod = external_id(row, "pod").partition("/")
-    return kind == "router" or (name == port_name(pod, namespace) if pod else str(name).startswith(node_port_name("")))
+    return kind == "router" or (name == port_name(pod, namespace) if pod else name.startswith(node_port_name("")))
 
 
 def _group(row: ActualRow) -> bool:
     """Node groups and subnet-node groups; not those of policies."""
-    return ours(row) and bool(external_id(row, "node"))
+    return ours(row) and bool(external_id(row, "node") or external_id(row, "u2o"))
 
 
 def _policy(row: ActualRow) -> bool:
-    """Policies that name what they are for: a subnet or a node. Gateway and U2O policies are other modules'."""
-    if external_id(row, "isU2ORoutePolicy") or not ours(row):
+    """Policies that name what they are for: a subnet or a node. Gateway policies are other modules'."""
+    if not ours(row):
         return False
     if row.columns.get("priority") in {29250}:
         return False
@@ -52,8 +66,19 @@ def _router_port(row: ActualRow) -> bool:
     return ours(row) and not row.columns.get("peer") and name.startswith(router_port_name(router, ""))
 
 
-def _overlay_set(row: ActualRow) -> bool:
-    return ours(row) and external_id(row, "isU2OOverlayCIDRs") == "true"
+def _u2o_set(row: ActualRow) -> bool:
+    marks = (external_id(row, "isU2OOverlayCIDRs"), external_id(row, "isU2ORoutePolicy"))
+    return ours(row) and "true" in marks
+
+
+def _switch_acl(row: ActualRow) -> bool:
+    """ACLs of switches; not those of port groups."""
+    return ours(row) and row.parent is not None and row.parent[0] == "Logical_Switch"
+
+
+def _dhcp(row: ActualRow) -> bool:
+    """Options of subnets and of pods' ports."""
+    return ours(row) and bool(external_id(row, "ls"))
 
 
 def _vpc_load_balancer(row: ActualRow) -> bool:
@@ -69,7 +94,9 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Router_Policy": _policy,
     "Logical_Router_Static_Route": ours,
     "Port_Group": _group,
-    "Address_Set": _overlay_set,
+    "Address_Set": _u2o_set,
+    "ACL": _switch_acl,
+    "DHCP_Options": _dhcp,
     "Load_Balancer": _vpc_load_balancer,
 }
 
@@ -86,6 +113,11 @@ def uplink_scope(subnet: str) -> str:
     return f"uplink:{subnet}"
 
 
+def acl_scope(subnet: str) -> str:
+    """Scope of the ACLs of a subnet's switch."""
+    return f"acl:{subnet}"
+
+
 def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
@@ -95,7 +127,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (vpc_scope(name),)
     if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
         return (vpc_scope(str(parent)),)
-    if table == "Address_Set":
+    if table == "ACL":
+        return (str(parent), acl_scope(str(parent)))
+    if table == "Address_Set" and not external_id(row, "subnet"):
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
         subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))

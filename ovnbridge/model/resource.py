@@ -63,3 +63,5 @@ NETWORK_ATTACHMENT_DEFINITION = Resource(
 VPC = Resource("kubeovn.io", "v1", "vpcs", "Vpc", False)
 SUBNET = Resource("kubeovn.io", "v1", "subnets", "Subnet", False)
 IP = Resource("kubeovn.io", "v1", "ips", "IP", False)
+VLAN = Resource("kubeovn.io", "v1", "vlans", "Vlan", False)
+PROVIDER_NETWORK = Resource("kubeovn.io", "v1", "provider-networks", "ProviderNetwork", False)
