@@ -36,6 +36,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     skip_conntrack_dst_cidrs: str = ""
     node_local_dns_ip: str = ""
     prefer_local_backend: bool = False
+    external_gateway_switch: str = "external"
+    bfd_min_tx: int = 100
+    bfd_min_rx: int = 100
+    detect_mult: int = 3
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
 

@@ -43,6 +43,11 @@ def router_port_name(router: str, subnet: str) -> str:
     return f"{router}-{subnet}"
 
 
+def bfd_port_name(router: str) -> str:
+    """Router port for BFD sessions, and the group of chassis that may host it."""
+    return f"bfd@{router}"
+
+
 def switch_router_port_name(subnet: str, router: str) -> str:
     """Switch port towards a router."""
     return f"{subnet}-{router}"

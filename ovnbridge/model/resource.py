@@ -63,3 +63,4 @@ NETWORK_ATTACHMENT_DEFINITION = Resource(
 VPC = Resource("kubeovn.io", "v1", "vpcs", "Vpc", False)
 SUBNET = Resource("kubeovn.io", "v1", "subnets", "Subnet", False)
 IP = Resource("kubeovn.io", "v1", "ips", "IP", False)
+OVN_EIP = Resource("kubeovn.io", "v1", "ovn-eips", "OvnEip", False)

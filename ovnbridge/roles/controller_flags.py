@@ -109,5 +109,9 @@ def compile_options(settings: argparse.Namespace) -> Options:
         skip_conntrack_dst_cidrs=settings.skip_conntrack_dst_cidrs,
         node_local_dns_ip=settings.node_local_dns_ip,
         prefer_local_backend=settings.enable_ovn_lb_prefer_local,
+        external_gateway_switch=settings.external_gateway_switch,
+        bfd_min_tx=settings.bfd_min_tx,
+        bfd_min_rx=settings.bfd_min_rx,
+        detect_mult=settings.detect_mult,
         load_balancers={k: getattr(settings, f"cluster_{k.replace('-', '_')}_loadbalancer") for k in kinds},
     )
