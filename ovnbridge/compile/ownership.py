@@ -106,6 +106,11 @@ def port_scope(port: str) -> str:
     return f"port:{port}"
 
 
+def node_gateway_scope(node: str) -> str:
+    """Scope of the group and the policies that a node's pods of all distributed subnets share."""
+    return f"node-gateway:{node}"
+
+
 def eip_routes_scope(router: str) -> str:
     """Scope of a router's routes by source for single addresses, which have their own way out (spec D.5, D.18)."""
     return f"eip-routes:{router}"
@@ -136,6 +141,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         options = row.columns.get("options")
         port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""
         return (subnet, uplink_scope(subnet), port_scope(port))
+    shared = row.columns.get("priority") == 29000 if table == "Logical_Router_Policy" else not external_id(row, "np")
+    if not subnet and shared and external_id(row, "node"):
+        return (node_gateway_scope(external_id(row, "node")),)
     return (subnet,)
 
 

@@ -68,6 +68,12 @@ def subnet_node_group(subnet: str, node: str) -> str:
     return set_name(f"{subnet}.{node}")
 
 
+def distributed_group(node: str) -> str:
+    """Port group of all distributed subnets' pods on a node (`--gateway-groups=node`). No Kubernetes object's name has
+    an underscore, so it is no other group's name."""
+    return set_name(f"distributed_gateway.{node}")
+
+
 def label_value(text: str) -> str:
     """A label value of at most 63 characters: longer ones end in 8 hex digits of their SHA-256 (spec H.2)."""
     if len(text) <= LONGEST_LABEL:
