@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import burst, change, committer, restart
+from bench import burst, change, committer, gateways, restart
 from bench.processes import BenchError, calibrate
 from bench.report import Figure, Report
 from bench.rest import Refused
@@ -52,6 +52,7 @@ SCENARIOS: dict[str, Callable[[Settings, Path], Awaitable[list[Figure]]]] = {
     "burst": _burst,
     "restart": restart.run,
     "change": change.run,
+    "gateways": gateways.run,
 }
 
 

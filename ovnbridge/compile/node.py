@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ovnbridge.compile.lease import address_columns, lease_of
-from ovnbridge.compile.options import options
+from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.subnet import broken_subnets, subnet_view
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Item, Row
@@ -108,7 +108,7 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
                 annotation("port_name"): port,
             },
         )
-    yield from _policies(name, _internal(node), join_ip, opts.cluster_router)
+    yield from _policies(name, _internal(node), join_ip, opts)
 
 
 def group_members(reader: Reader) -> tuple[str, ...]:
@@ -117,26 +117,33 @@ def group_members(reader: Reader) -> tuple[str, ...]:
     return () if reader.query(broken_subnets, options(reader).cluster_router) else ("ports",)
 
 
-def _policies(name: str, internal: str, join: str, router: str) -> Iterator[Item]:
-    """Traffic to a node's own address leaves through that node (priority 30000)."""
-    hops = dict(zip((4, 6), address.split(join)))
+def _policies(name: str, internal: str, join: str, opts: Options) -> Iterator[Item]:
+    """Traffic to a node's own address, and its pods' to a DNS server that runs on every node, leaves through that node
+    (priority 30000)."""
+    hops: dict[int, str] = dict(zip((4, 6), address.split(join)))
+    group = node_group(name)
+    wanted: dict[str, tuple[int, dict[str, str]]] = {}
     for part in internal.split(","):
-        version = address.family(part)
-        if version is None or not hops[version]:
-            continue
-        match = f"ip{version}.dst == {part}"
-        yield Row(
-            "Logical_Router_Policy",
-            (router, 30000, match),
-            {
-                "priority": 30000,
-                "match": match,
-                "action": "reroute",
-                "nexthops": frozenset({hops[version]}),
-                "external_ids": {"vendor": VENDOR, "node": name, "address-family": str(version)},
-            },
-            parent=Ref("Logical_Router", router),
-        )
+        if version := address.family(part):
+            wanted[f"ip{version}.dst == {part}"] = (version, {})
+    for part in opts.node_local_dns_ip.split(","):
+        if version := address.host_family(part.strip()):
+            match = f"ip{version}.src == ${group}_ip{version} && ip{version}.dst == {part.strip()}"
+            wanted[match] = (version, {"isLocalDnsCache": "true"})
+    for match, (family, ids) in wanted.items():
+        if hops[family]:
+            yield Row(
+                "Logical_Router_Policy",
+                (opts.cluster_router, 30000, match),
+                {
+                    "priority": 30000,
+                    "match": match,
+                    "action": "reroute",
+                    "nexthops": frozenset({hops[family]}),
+                    "external_ids": {"vendor": VENDOR, "node": name, "address-family": str(family), **ids},
+                },
+                parent=Ref("Logical_Router", opts.cluster_router),
+            )
 
 
 UNITS = (Unit("node", "Node", _node),)

@@ -12,8 +12,13 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from ovnbridge.engine.engine import Reader
+from ovnbridge.model.names import distributed_group, subnet_node_group
 
 PROTOCOLS: Final = ("tcp", "udp", "sctp")
+
+
+PER_SUBNET: Final = "subnet"
+PER_NODE: Final = "node"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +43,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     skip_conntrack_dst_cidrs: str = ""
     node_local_dns_ip: str = ""
     prefer_local_backend: bool = False
+    external_gateway_switch: str = "external"
+    gateway_groups: str = PER_SUBNET
+    """How pods of distributed subnets are grouped by the node that they leave through: PER_SUBNET or PER_NODE."""
+    bfd_min_tx: int = 100
+    bfd_min_rx: int = 100
+    detect_mult: int = 3
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
 
@@ -47,6 +58,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             kind = f"{protocol}-session" if session else protocol
             return self.load_balancers.get(kind, f"cluster-{kind}-loadbalancer")
         return f"vpc-{vpc}-{protocol}-{'sess-load' if session else 'load'}"
+
+    def gateway_group(self, subnet: str, node: str) -> str:
+        """Port group of the pods of a distributed subnet that leave through a node (spec D.2.4)."""
+        return distributed_group(node) if self.gateway_groups == PER_NODE else subnet_node_group(subnet, node)
 
     def load_balancer_names(self, vpc: str) -> list[str]:
         """All six load balancers of a VPC."""

@@ -11,8 +11,10 @@ from typing import Final
 
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
+from ovnbridge.model.address import host_family
 from ovnbridge.model.names import (
     MCAST_PREFIX,
+    bfd_port_name,
     localnet_port_name,
     mcast_owner,
     node_port_name,
@@ -60,10 +62,21 @@ def _plain(row: ActualRow) -> bool:
     return isinstance(ids, Mapping) and set(ids) == {"vendor"}
 
 
+def _plain_of_ours(row: ActualRow) -> bool:
+    """BFD sessions of VPCs; those of gateways say whose they are, those of users carry no mark."""
+    return ours(row) and _plain(row)
+
+
 def _router_port(row: ActualRow) -> bool:
-    """Ports towards subnets; not those of peerings or for BFD."""
+    """Ports towards subnets and other VPCs, and for BFD; not those towards other clusters."""
     name, router = str(row.columns.get("name", "")), external_id(row, "lr")
-    return ours(row) and not row.columns.get("peer") and name.startswith(router_port_name(router, ""))
+    return ours(row) and (name.startswith(router_port_name(router, "")) or name == bfd_port_name(router))
+
+
+def _bfd_chassis(row: ActualRow) -> bool:
+    """Groups for BFD ports, and their entries."""
+    name = str(row.columns.get("name", "")) or external_id(row, "group")
+    return ours(row) and name.startswith(bfd_port_name(""))
 
 
 def _u2o_set(row: ActualRow) -> bool:
@@ -98,6 +111,9 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "ACL": _switch_acl,
     "DHCP_Options": _dhcp,
     "Load_Balancer": _vpc_load_balancer,
+    "HA_Chassis_Group": _bfd_chassis,
+    "HA_Chassis": _bfd_chassis,
+    "BFD": _plain_of_ours,
 }
 
 OWNED_TABLES: Final = tuple(_OWNED)
@@ -118,6 +134,21 @@ def acl_scope(subnet: str) -> str:
     return f"acl:{subnet}"
 
 
+def port_scope(port: str) -> str:
+    """Scope of one router port and of what belongs to it: its counterpart on the switch, its BFD sessions."""
+    return f"port:{port}"
+
+
+def node_gateway_scope(node: str) -> str:
+    """Scope of the group and the policies that a node's pods of all distributed subnets share."""
+    return f"node-gateway:{node}"
+
+
+def eip_routes_scope(router: str) -> str:
+    """Scope of a router's routes by source for single addresses, which have their own way out (spec D.5, D.18)."""
+    return f"eip-routes:{router}"
+
+
 def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
@@ -125,19 +156,38 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (name,)
     if table == "Logical_Router":
         return (vpc_scope(name),)
-    if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
+    if table == "Logical_Router_Static_Route":
+        own_way = row.columns.get("policy") == "src-ip" and host_family(str(row.columns.get("ip_prefix", "")))
+        return (vpc_scope(str(parent)), *((eip_routes_scope(str(parent)),) if own_way else ()))
+    if table == "Logical_Router_Policy" and _plain(row):
         return (vpc_scope(str(parent)),)
     if table == "ACL":
         return (str(parent), acl_scope(str(parent)))
     if table == "Address_Set" and not external_id(row, "subnet"):
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
-        subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))
-        return (subnet, uplink_scope(subnet))
+        return _router_port_scopes(row, name)
+    if table in ("HA_Chassis_Group", "HA_Chassis"):
+        return (vpc_scope((name or external_id(row, "group")).removeprefix(bfd_port_name(""))),)
+    if table == "BFD":
+        return (port_scope(str(row.columns.get("logical_port", ""))),)
     subnet = external_id(row, "subnet") or external_id(row, "ls")
     if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
-        return (subnet, uplink_scope(subnet))
+        options = row.columns.get("options")
+        port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""
+        return (subnet, uplink_scope(subnet), port_scope(port))
+    shared = row.columns.get("priority") == 29000 if table == "Logical_Router_Policy" else not external_id(row, "np")
+    if not subnet and shared and external_id(row, "node"):
+        return (node_gateway_scope(external_id(row, "node")),)
     return (subnet,)
+
+
+def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
+    router = external_id(row, "lr")
+    if row.columns.get("peer") or name == bfd_port_name(router):
+        return (vpc_scope(router),)
+    subnet = name.removeprefix(router_port_name(router, ""))
+    return (subnet, uplink_scope(subnet), port_scope(name))
 
 
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "") -> bool:

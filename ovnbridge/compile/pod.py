@@ -177,7 +177,7 @@ def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> I
     # Pods with an own way out do not take the node's.
     own_way = any(pod.metadata.annotation(annotation(name)) for name in ("eip", "snat", "north_gateway"))
     if view.gateway_type == DISTRIBUTED and not own_way:
-        yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
+        yield Member("Port_Group", opts.gateway_group(view.name, node), "ports", port)
 
 
 def _addresses(lease: IP) -> str:

@@ -1,66 +1,70 @@
-"""Vpc → logical router, load balancers, static routes, user policies, status (spec A.2, D.5, D.9)."""
+"""Vpc → logical router, load balancers, and what hangs on them; status and deletion (spec A.2, D.5, D.9, F.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from ovnbridge.compile import bfd, vpc_external, vpc_peering, vpc_routes
 from ovnbridge.compile.options import PROTOCOLS, Options, options
 from ovnbridge.compile.ownership import vpc_scope
 from ovnbridge.compile.subnet import SubnetView, broken_subnets, connects_underlay, subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, Status
 from ovnbridge.engine.world import Index
-from ovnbridge.model.address import family, host_family, split
-from ovnbridge.model.crd.vpc import PolicyRoute, StaticRoute, Vpc, VpcStatus
+from ovnbridge.model.address import split
+from ovnbridge.model.crd.vpc import Vpc, VpcStatus
 from ovnbridge.model.names import FINALIZER, set_name
-from ovnbridge.model.ovn import VENDOR, Ref
+from ovnbridge.model.ovn import VENDOR
 
-_ROUTE_POLICY = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}
+EXTERNAL_VPC = "ovn.kubernetes.io/vpc_external"
+"""Label of Vpc objects that show routers which somebody else made."""
 
 
 def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     vpc = reader.get("Vpc", name)
     if not isinstance(vpc, Vpc):
         return
+    if vpc.metadata.label(EXTERNAL_VPC) == "true":
+        yield Hold(vpc_scope(name))  # somebody else's router, of which the object is only an image (spec E.9)
+        return
     opts = options(reader)
     subnets = [v for s in reader.query(subnets_of_vpc, name) if (v := reader.query(subnet_view, s)) is not None]
     broken = reader.query(broken_subnets, name)
+    users = sorted([*(s.name for s in subnets if s.is_ovn), *broken])
     if vpc.metadata.deleting and not subnets and not broken and name != opts.cluster_router:
         yield Finalizer("Vpc", name, FINALIZER, present=False)
         return
     yield Finalizer("Vpc", name, FINALIZER)
-    problems = [*filter(None, map(_route_problem, vpc.spec.static_routes))]
-    problems += filter(None, map(_policy_problem, vpc.spec.policy_routes))
-    if problems:
+    if vpc.metadata.deleting:
+        yield _refusal(vpc, opts, users)
+    wrong = [
+        *vpc_routes.problems(reader, vpc),
+        *vpc_peering.problems(reader, vpc),
+        *bfd.problems(reader, vpc),
+        *vpc_external.problems(reader, vpc, opts),
+    ]
+    if wrong:
         yield Hold(vpc_scope(name))
-        yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(problems))
+        yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
     yield _router(vpc, u2o=reader.query(connects_underlay, name))
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)
-    yield from _static_routes(reader, vpc, opts, subnets)
-    yield from _policies(vpc)
+    peered = vpc_peering.peerings(reader, vpc)
+    yield from vpc_routes.static_routes(reader, vpc, opts, subnets)
+    yield from vpc_routes.policy_routes(vpc)
+    yield from vpc_peering.peering_ports(vpc, peered)
+    yield from vpc_external.external_ports(reader, vpc)
+    yield from bfd.bfd_port(reader, vpc)
     yield from _overlay_cidrs(name, subnets, complete=not broken)
-    yield _status(reader, vpc, opts, sorted([*(s.name for s in subnets if s.is_ovn), *broken]))
+    yield _status(reader, vpc, opts, users, tuple(peered))
 
 
-def _route_problem(route: StaticRoute) -> str:
-    """What is wrong with a static route (spec F.2), or ""."""
-    if route.policy not in _ROUTE_POLICY:
-        return f"{route.policy!r} in staticRoutes is neither policyDst nor policySrc"
-    if family(route.cidr) is None:
-        return f"{route.cidr!r} in staticRoutes is neither a CIDR nor an address"
-    if host_family(route.next_hop_ip) is None:
-        return f"nextHopIP {route.next_hop_ip!r} in staticRoutes is not an address"
-    return ""
-
-
-def _policy_problem(route: PolicyRoute) -> str:
-    """What is wrong with a policy route (spec F.2), or ""."""
-    if route.action not in ("allow", "drop", "reroute"):
-        return f"{route.action!r} in policyRoutes is none of allow, drop, reroute"
-    if route.action == "reroute" and not all(host_family(hop.strip()) for hop in route.next_hop_ip.split(",")):
-        return f"nextHopIP {route.next_hop_ip!r} in policyRoutes is not a list of addresses"
-    return ""
+def _refusal(vpc: Vpc, opts: Options, users: list[str]) -> Event:
+    """Why a VPC that somebody deleted is still there (spec F.6)."""
+    name = vpc.metadata.name
+    why = "it is the default VPC" if name == opts.cluster_router else f"it has subnets: {', '.join(users)}"
+    return Event("Vpc", name, "Warning", "DeleteVpcFailed", f"vpc {name} cannot be deleted, {why}")
 
 
 def _router(vpc: Vpc, *, u2o: bool) -> Row:
@@ -97,61 +101,6 @@ def _load_balancers(reader: Reader, vpc: str, opts: Options) -> Iterator[Item]:
             )
 
 
-def _static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Iterator[Item]:
-    router = vpc.metadata.name
-    wanted: dict[tuple[str, str, str, str], None] = {}
-    for route in vpc.spec.static_routes:
-        if not _route_problem(route):
-            wanted[(route.route_table, _ROUTE_POLICY[route.policy], route.cidr, route.next_hop_ip)] = None
-    if router == opts.cluster_router:
-        join = reader.query(subnet_view, opts.node_switch)
-        tables = dict.fromkeys(["", *(route.route_table for route in vpc.spec.static_routes)])
-        for gateway in join.gateway.split(",") if join is not None else ():
-            prefix = "0.0.0.0/0" if family(gateway) == 4 else "::/0"
-            for table in tables:
-                wanted[(table, "dst-ip", prefix, gateway)] = None
-    else:
-        for subnet in subnets:
-            if not subnet.is_ovn or not subnet.needs_router:
-                continue
-            for cidr, gateway in subnet.pairs():
-                wanted[("", "src-ip", cidr, gateway)] = None
-                wanted[(subnet.route_table, "src-ip", cidr, gateway)] = None
-    for table, policy, prefix, nexthop in wanted:
-        yield Row(
-            "Logical_Router_Static_Route",
-            (router, table, policy, prefix, nexthop),
-            {
-                "ip_prefix": prefix,
-                "nexthop": nexthop,
-                "policy": policy,
-                "route_table": table,
-                "external_ids": {"vendor": VENDOR},
-            },
-            parent=Ref("Logical_Router", router),
-        )
-
-
-def _policies(vpc: Vpc) -> Iterator[Item]:
-    router = vpc.metadata.name
-    for route in vpc.spec.policy_routes:
-        if _policy_problem(route):
-            continue
-        hops = route.next_hop_ip.split(",") if route.action == "reroute" else []
-        yield Row(
-            "Logical_Router_Policy",
-            (router, route.priority, route.match),
-            {
-                "priority": route.priority,
-                "match": route.match,
-                "action": route.action,
-                "nexthops": frozenset(hop.strip() for hop in hops),
-                "external_ids": {"vendor": VENDOR},
-            },
-            parent=Ref("Logical_Router", router),
-        )
-
-
 def _overlay_cidrs(vpc: str, subnets: list[SubnetView], *, complete: bool) -> Iterator[Item]:
     """Address sets of all overlay CIDRs of the VPC (spec D.2.3, last paragraph); `complete`: all of them are known."""
     members = ("addresses",) if complete else ()
@@ -167,10 +116,14 @@ def _overlay_cidrs(vpc: str, subnets: list[SubnetView], *, complete: bool) -> It
                 yield Member("Address_Set", name, "addresses", cidr)
 
 
-def _status(reader: Reader, vpc: Vpc, opts: Options, subnets: list[str]) -> Status:
+def _status(reader: Reader, vpc: Vpc, opts: Options, subnets: list[str], peered: tuple[str, ...]) -> Status:
     name = vpc.metadata.name
-    names = {f"{p}{'_session' if s else ''}_load_balancer": opts.load_balancer(name, p, s) if opts.enable_lb else ""
-             for p in PROTOCOLS for s in (False, True)}  # fmt: skip
+    names: dict[str, Any] = {
+        f"{protocol}{'_session' if session else ''}_load_balancer": opts.load_balancer(name, protocol, session)
+        for protocol in PROTOCOLS
+        if opts.enable_lb
+        for session in (False, True)
+    }
     value = VpcStatus(
         conditions=vpc.status.conditions,
         standby=True,
@@ -178,11 +131,9 @@ def _status(reader: Reader, vpc: Vpc, opts: Options, subnets: list[str]) -> Stat
         default_logical_switch=reader.query(default_switch, name),
         router=name,
         subnets=tuple(subnets),
-        vpc_peerings=vpc.status.vpc_peerings,
-        enable_external=vpc.status.enable_external,
-        extra_external_subnets=vpc.status.extra_external_subnets,
-        enable_bfd=vpc.status.enable_bfd,
-        bfd_port=vpc.status.bfd_port,
+        vpc_peerings=peered,
+        bfd_port=bfd.bfd_status(reader, vpc),
+        **vpc_external.external_status(reader, vpc, opts),
         **names,
     )
     return Status("Vpc", name, value)

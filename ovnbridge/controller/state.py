@@ -10,18 +10,30 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, owns
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
+from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
 from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.kube import Namespace, Node, Pod
 from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, Atom, Key, Ref
 from ovnbridge.model.resource import IP as IP_RESOURCE
-from ovnbridge.model.resource import NAMESPACE, NODE, POD, PROVIDER_NETWORK, SUBNET, VLAN, VPC, Resource
+from ovnbridge.model.resource import (
+    NAMESPACE,
+    NODE,
+    OVN_EIP,
+    POD,
+    PROVIDER_NETWORK,
+    SUBNET,
+    VLAN,
+    VPC,
+    Resource,
+)
 from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
 from ovnbridge.ovsdb.tables import Changes, RowChange, SetDelta
 from ovnbridge.reactor import KubeSource, Reactor
@@ -36,6 +48,7 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (VPC, Vpc),
     (SUBNET, Subnet),
     (IP_RESOURCE, IP),
+    (OVN_EIP, OvnEip),
     (POD, Pod),
 )
 """Kubernetes kinds that the controller reads, with their decoded types."""
@@ -90,6 +103,9 @@ class ControllerState:
 
     def _database_changed(self, changes: Changes) -> None:
         """Tell the reactor what to compare; of sets that members fill, only what came or went."""
+        for uuid, change in changes.get("BFD", {}).items():
+            self.world.put(BFD_SESSIONS, uuid, True if change.new is not None else None)
+            self.reactor.wake()
         whole = self._touched.copy()
         self._touched.clear()
         self._follow_dhcp_rows(changes.get("DHCP_Options", {}))

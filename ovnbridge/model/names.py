@@ -43,6 +43,11 @@ def router_port_name(router: str, subnet: str) -> str:
     return f"{router}-{subnet}"
 
 
+def bfd_port_name(router: str) -> str:
+    """Router port for BFD sessions, and the group of chassis that may host it."""
+    return f"bfd@{router}"
+
+
 def switch_router_port_name(subnet: str, router: str) -> str:
     """Switch port towards a router."""
     return f"{subnet}-{router}"
@@ -86,6 +91,12 @@ def node_group(node: str) -> str:
 def subnet_node_group(subnet: str, node: str) -> str:
     """Port group of a distributed subnet's pods on a node."""
     return set_name(f"{subnet}.{node}")
+
+
+def distributed_group(node: str) -> str:
+    """Port group of all distributed subnets' pods on a node (`--gateway-groups=node`). No Kubernetes object's name has
+    an underscore, so it is no other group's name."""
+    return set_name(f"distributed_gateway.{node}")
 
 
 def label_value(text: str) -> str:

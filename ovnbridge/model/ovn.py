@@ -108,10 +108,48 @@ _NB: Final = (
     TableFacts(
         name="Logical_Router_Port",
         key=("name",),
-        columns=("name", "mac", "networks", "options", "ipv6_prefix", "ipv6_ra_configs", "external_ids", "peer"),
+        columns=(
+            "name",
+            "mac",
+            "networks",
+            "options",
+            "ipv6_prefix",
+            "ipv6_ra_configs",
+            "external_ids",
+            "peer",
+            "gateway_chassis",
+            "ha_chassis_group",
+        ),
         parents=(("Logical_Router", "ports"),),
         adopted=("mac",),
         rank=30,
+    ),
+    # Behind the ports that hold strong references to them: a group can go only when no port refers to it any more.
+    TableFacts(
+        name="HA_Chassis_Group",
+        key=("name",),
+        columns=("name", "ha_chassis", "external_ids"),
+        rank=35,
+    ),
+    TableFacts(
+        name="HA_Chassis",
+        key=("@parent", "chassis_name"),
+        columns=("chassis_name", "priority", "external_ids"),
+        parents=(("HA_Chassis_Group", "ha_chassis"),),
+        rank=38,
+    ),
+    TableFacts(
+        name="Gateway_Chassis",
+        key=("name",),
+        columns=("name", "chassis_name", "priority", "external_ids"),
+        parents=(("Logical_Router_Port", "gateway_chassis"),),
+        rank=38,
+    ),
+    TableFacts(
+        name="BFD",
+        key=("logical_port", "dst_ip"),
+        columns=("logical_port", "dst_ip", "min_tx", "min_rx", "detect_mult", "external_ids"),
+        rank=42,
     ),
     TableFacts(
         name="Logical_Switch_Port",
@@ -230,8 +268,11 @@ _OVS: Final = (
 NORTHBOUND: Final[Mapping[str, TableFacts]] = {t.name: t for t in _NB}
 """OVN_Northbound tables."""
 
-REFERENCES: Final[Mapping[tuple[str, str], str]] = {("Port_Group", "ports"): "Logical_Switch_Port"}
-"""(table, column) → table that its weak references point to, for columns that members fill."""
+REFERENCES: Final[Mapping[tuple[str, str], str]] = {
+    ("Port_Group", "ports"): "Logical_Switch_Port",
+    ("Logical_Router_Port", "gateway_chassis"): "Gateway_Chassis",
+}
+"""(table, column) → table that its references point to, for columns that members fill."""
 
 OPEN_VSWITCH: Final[Mapping[str, TableFacts]] = {t.name: t for t in _OVS}
 """Open_vSwitch tables of one node."""

@@ -36,6 +36,9 @@ class _Rows:
     def busy(self, table: str, key: Key) -> bool:
         return False
 
+    def idle(self) -> bool:
+        return True
+
 
 class _Objects:
     """An object sink that only remembers."""

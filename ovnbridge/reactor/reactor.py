@@ -37,6 +37,9 @@ class RowSink(Protocol):
     def busy(self, table: str, key: Key) -> bool:
         """Whether a row is being written or waits for it."""
 
+    def idle(self) -> bool:
+        """Whether nothing is left to be compared or written."""
+
 
 class ObjectSink(Protocol):
     """The object writer, as the reactor sees it."""
@@ -61,6 +64,8 @@ class Reactor:
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
         self._owned_rows: Callable[[], Iterable[RowKey]] = tuple
+        self._leftovers: dict[RowKey, None] = {}
+        """Existing rows that nobody desires, to be compared when all desired ones have been."""
         self._waiting: dict[ObjectKey, None] = {}
         self._usage_due: float | None = None
         self._deciding = False
@@ -90,17 +95,28 @@ class Reactor:
     def detach(self) -> None:
         """Stop writing; sources and engine go on (a warm standby)."""
         self._rows = self._objects = None
+        self._leftovers = {}
         self._deciding = False
 
     def touch_all(self) -> None:
-        """Compare every row, desired or existing (after a resynchronised database, or for the self-check)."""
+        """Compare every row, desired or existing (after a resynchronised database, or for the self-check).
+
+        What nobody desires is looked at when the desired rows are written: after a takeover, or with other settings,
+        the old way of connecting things works until the new one does.
+        """
         if self._rows is None:
             return
         desired = self.engine.desired
         keys = dict.fromkeys(desired.row_keys())
         keys.update(dict.fromkeys(desired.member_keys()))
-        keys.update(dict.fromkeys(self._owned_rows()))
+        self._leftovers = {row: None for row in self._owned_rows() if row not in keys}
         self._touch_rows(keys)
+        self._compare_leftovers()
+
+    def _compare_leftovers(self) -> None:
+        if self._leftovers and self._rows is not None and self._rows.idle():
+            leftovers, self._leftovers = self._leftovers, {}
+            self._touch_rows(leftovers)
 
     def rows_changed(self, keys: Iterable[RowKey]) -> None:
         """The database notified changes of these rows, or writing them failed: compare them completely."""
@@ -132,6 +148,7 @@ class Reactor:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
                 self._touch_object(kind, key)
+        self._compare_leftovers()
 
     # -- what the object writer asks -------------------------------------------------------------------------------
 
@@ -241,6 +258,7 @@ class Reactor:
             self._hand_over(touched.rows)
             if touched.released:
                 self.touch_all()
+            self._compare_leftovers()  # the last desired row may have been refused
         for kind, key in touched.objects:
             self._touch_object(kind, key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from ovnbridge.compile.options import PROTOCOLS, Options
+from ovnbridge.compile.options import PER_NODE, PER_SUBNET, PROTOCOLS, Options
 from ovnbridge.settings import Flag, boolean, comma_list, duration
 
 FLAGS: Final = (
@@ -84,6 +84,12 @@ FLAGS: Final = (
     Flag("tls-max-version", "", "highest TLS version served"),
     Flag("tls-cipher-suites", (), "TLS cipher suites served", comma_list),
     Flag("non-primary-cni-mode", False, "serve only attached networks", boolean),
+    Flag(
+        "gateway-groups",
+        PER_SUBNET,
+        "groups and policies of distributed gateways: one for each subnet and node, as Kube-OVN, or one for each node",
+        choices=(PER_SUBNET, PER_NODE),
+    ),
     Flag("pod-name", "", "identity in the leader election", env="POD_NAME"),
     Flag("pod-namespace", "kube-system", "namespace of the leader lease", env="POD_NAMESPACE"),
 )
@@ -112,5 +118,10 @@ def compile_options(settings: argparse.Namespace) -> Options:
         skip_conntrack_dst_cidrs=settings.skip_conntrack_dst_cidrs,
         node_local_dns_ip=settings.node_local_dns_ip,
         prefer_local_backend=settings.enable_ovn_lb_prefer_local,
+        gateway_groups=settings.gateway_groups,
+        external_gateway_switch=settings.external_gateway_switch,
+        bfd_min_tx=settings.bfd_min_tx,
+        bfd_min_rx=settings.bfd_min_rx,
+        detect_mult=settings.detect_mult,
         load_balancers={k: getattr(settings, f"cluster_{k.replace('-', '_')}_loadbalancer") for k in kinds},
     )

@@ -192,6 +192,9 @@ class _Rows:
     def busy(self, table: str, key: Key) -> bool:
         return (table, key) in self._touched.rows
 
+    def idle(self) -> bool:
+        return not self._touched.rows
+
 
 class _Objects:
     def __init__(self, touched: _Touched) -> None:

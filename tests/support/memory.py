@@ -87,8 +87,27 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "ipv6_ra_configs": _SM,
             "external_ids": _SM,
             "peer": _SO,
+            "gateway_chassis": _ref("Gateway_Chassis", "strong", **_SET),
+            "ha_chassis_group": _ref("HA_Chassis_Group", "strong", **_OPTIONAL),
         },
         False,
+    ),
+    "HA_Chassis_Group": (
+        {"name": _S, "ha_chassis": _ref("HA_Chassis", "strong", **_SET), "external_ids": _SM},
+        True,
+    ),
+    "HA_Chassis": ({"chassis_name": _S, "priority": _I, "external_ids": _SM}, False),
+    "Gateway_Chassis": ({"name": _S, "chassis_name": _S, "priority": _I, "external_ids": _SM}, False),
+    "BFD": (
+        {
+            "logical_port": _S,
+            "dst_ip": _S,
+            "min_tx": _typed("integer", **_OPTIONAL),
+            "min_rx": _typed("integer", **_OPTIONAL),
+            "detect_mult": _typed("integer", **_OPTIONAL),
+            "external_ids": _SM,
+        },
+        True,
     ),
     "Logical_Switch_Port": (
         {
@@ -137,7 +156,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "policy": _SO,
             "route_table": _S,
             "output_port": _SO,
-            "bfd": _typed("string", **_OPTIONAL),
+            "bfd": _ref("BFD", "weak", **_OPTIONAL),
             "options": _SM,
             "external_ids": _SM,
         },
@@ -157,7 +176,10 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
         False,
     ),
 }
-_UNIQUE = ("Logical_Switch_Port", "Logical_Router_Port", "Port_Group", "Address_Set")
+_UNIQUE = (
+    *("Logical_Switch_Port", "Logical_Router_Port", "Port_Group", "Address_Set"),
+    *("HA_Chassis_Group", "Gateway_Chassis"),
+)
 
 
 def schema(without: Iterable[str] = ()) -> DatabaseSchema:

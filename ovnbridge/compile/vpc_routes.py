@@ -1,0 +1,144 @@
+"""Static routes and routing policies of a VPC's router, with their validation (spec A.2, D.5, F.2).
+
+Both are what the user says plus what the VPC itself needs: the default VPC's way to the nodes, a custom VPC's routes by
+source. Policies of subnets and nodes are other units'.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Final
+
+from ovnbridge.compile.options import Options
+from ovnbridge.compile.subnet import SubnetView, subnet_view
+from ovnbridge.engine.engine import Reader
+from ovnbridge.engine.items import Item, Row
+from ovnbridge.model.address import family, host_family
+from ovnbridge.model.crd.vpc import PolicyRoute, StaticRoute, Vpc
+from ovnbridge.model.ovn import VENDOR, Columns, Ref
+
+BFD_SESSIONS: Final = "BfdSession"
+"""World table: UUIDs of the BFD rows in NB, which a route may name."""
+
+_ROUTE_POLICY: Final = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}
+_SYMMETRIC: Final = "ecmp_symmetric_reply"
+_HIGHEST_PRIORITY: Final = 32767
+_PLAIN: Final[Columns] = {"bfd": None, "options": {}}
+
+
+def route_problem(reader: Reader, route: StaticRoute) -> str:
+    """What is wrong with a static route, or ""."""
+    if route.policy not in _ROUTE_POLICY:
+        return f"{route.policy!r} in staticRoutes is neither policyDst nor policySrc"
+    if family(route.cidr) is None:
+        return f"{route.cidr!r} in staticRoutes is neither a CIDR nor an address"
+    if host_family(route.next_hop_ip) is None:
+        return f"nextHopIP {route.next_hop_ip!r} in staticRoutes is not an address"
+    if route.ecmp_mode not in ("", _SYMMETRIC):
+        return f"ecmpMode {route.ecmp_mode!r} in staticRoutes is not {_SYMMETRIC}"
+    if route.bfd_id:
+        # OVSDB would drop a reference to nothing without a word, and the route would be used although it is down.
+        try:
+            known = str(uuid.UUID(route.bfd_id)) == route.bfd_id
+        except ValueError:
+            known = False
+        if not known or reader.get(BFD_SESSIONS, route.bfd_id) is None:
+            return f"bfdId {route.bfd_id!r} in staticRoutes is not the UUID of a BFD session"
+    return ""
+
+
+def policy_problem(route: PolicyRoute) -> str:
+    """What is wrong with a policy route, or ""."""
+    if route.action not in ("allow", "drop", "reroute"):
+        return f"{route.action!r} in policyRoutes is none of allow, drop, reroute"
+    if not 0 <= route.priority <= _HIGHEST_PRIORITY:
+        return f"priority {route.priority} in policyRoutes is not between 0 and {_HIGHEST_PRIORITY}"
+    if not route.match.strip():
+        return "match in policyRoutes is empty"
+    if route.action == "reroute" and not all(map(host_family, _hops(route))):
+        return f"nextHopIP {route.next_hop_ip!r} in policyRoutes is not a list of addresses"
+    return ""
+
+
+def problems(reader: Reader, vpc: Vpc) -> list[str]:
+    """What is wrong with the routes of a VPC, as far as the spec alone says it."""
+    found = [text for route in vpc.spec.static_routes if (text := route_problem(reader, route))]
+    found += filter(None, map(policy_problem, vpc.spec.policy_routes))
+    actions: dict[tuple[int, str], tuple[str, tuple[str, ...]]] = {}
+    for route in vpc.spec.policy_routes:
+        effect = (route.action, _hops(route))
+        if actions.setdefault((route.priority, route.match), effect) != effect:
+            found.append(f"policyRoutes has different actions for priority {route.priority} and match {route.match!r}")
+    return found
+
+
+def _hops(route: PolicyRoute) -> tuple[str, ...]:
+    """Next hops of a policy; those of other actions than reroute are ignored (spec F.2)."""
+    return tuple(hop.strip() for hop in route.next_hop_ip.split(",")) if route.action == "reroute" else ()
+
+
+def static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Iterator[Item]:
+    """All routes of the router that are ours. Several next hops for one prefix are an ECMP route."""
+    router = vpc.metadata.name
+    wanted: dict[tuple[str, str, str, str], Columns] = {}
+    own = _default_routes(reader, vpc, opts) if router == opts.cluster_router else _source_routes(subnets)
+    for route in own:
+        wanted[route] = _PLAIN
+    for given in vpc.spec.static_routes:
+        if not route_problem(reader, given):
+            key = (given.route_table, _ROUTE_POLICY[given.policy], given.cidr, given.next_hop_ip)
+            symmetric = given.ecmp_mode == _SYMMETRIC or given.bfd_id
+            wanted[key] = {"bfd": given.bfd_id or None, "options": {_SYMMETRIC: "true"} if symmetric else {}}
+    for (table, policy, prefix, nexthop), columns in wanted.items():
+        yield Row(
+            "Logical_Router_Static_Route",
+            (router, table, policy, prefix, nexthop),
+            {
+                "ip_prefix": prefix,
+                "nexthop": nexthop,
+                "policy": policy,
+                "route_table": table,
+                "external_ids": {"vendor": VENDOR},
+                **columns,
+            },
+            parent=Ref("Logical_Router", router),
+        )
+
+
+def _default_routes(reader: Reader, vpc: Vpc, opts: Options) -> Iterator[tuple[str, str, str, str]]:
+    """The default VPC's default routes, in every route table that its routes mention (spec D.5)."""
+    join = reader.query(subnet_view, opts.node_switch)
+    tables = dict.fromkeys(["", *(route.route_table for route in vpc.spec.static_routes)])
+    for gateway in join.gateway.split(",") if join is not None else ():
+        for table in tables:
+            yield table, "dst-ip", "0.0.0.0/0" if family(gateway) == 4 else "::/0", gateway
+
+
+def _source_routes(subnets: list[SubnetView]) -> Iterator[tuple[str, str, str, str]]:
+    """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5)."""
+    for subnet in subnets:
+        for cidr, gateway in subnet.pairs() if subnet.is_ovn else ():
+            if subnet.needs_router or subnet.u2o:
+                yield "", "src-ip", cidr, gateway
+            yield subnet.route_table, "src-ip", cidr, gateway
+
+
+def policy_routes(vpc: Vpc) -> Iterator[Item]:
+    """The policies that the user gives."""
+    router = vpc.metadata.name
+    for route in vpc.spec.policy_routes:
+        if policy_problem(route):
+            continue
+        yield Row(
+            "Logical_Router_Policy",
+            (router, route.priority, route.match),
+            {
+                "priority": route.priority,
+                "match": route.match,
+                "action": route.action,
+                "nexthops": frozenset(_hops(route)),
+                "external_ids": {"vendor": VENDOR},
+            },
+            parent=Ref("Logical_Router", router),
+        )

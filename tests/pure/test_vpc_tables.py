@@ -1,0 +1,483 @@
+"""VPCs: objects in, NB rows and status out, in the terms of spec A.2, D.5, F.2, F.6 and H.3.
+
+Expected values are typed from the spec, never from our output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from ovnbridge.compile.options import Options
+from ovnbridge.model.ovn import Ref
+from tests.support.cluster import Cluster, Json, ip, merged, namespace, node, subnet, vpc
+
+VENDOR = {"vendor": "kube-ovn"}
+N1, N2 = node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12")
+LEASES = (ip("n-1", "join", "100.64.0.2"), ip("n-2", "join", "100.64.0.3"))
+S1 = {"cidrBlock": "10.17.0.0/24"}
+ROUTE = "Logical_Router_Static_Route"
+
+
+def ready(*objects: Json, options: Options | None = None) -> Cluster:
+    cluster = Cluster(options=options)
+    cluster.apply(namespace("app"), N1, N2, *LEASES, *objects).run()
+    return cluster
+
+
+def keys(cluster: Cluster, table: str, start: str = "") -> set[Any]:
+    """Natural keys; with `start` only those of one router."""
+    found = {key for known, key in cluster.memory.row_keys() if known == table}
+    return {key for key in found if not start or key[0] == start}
+
+
+def warnings(cluster: Cluster, name: str) -> list[str]:
+    items = cluster.state.reactor.items("Vpc", name)
+    return [f"{item.reason}: {item.message}" for item in items if getattr(item, "reason", "")]
+
+
+def status(cluster: Cluster, name: str) -> Json:
+    found: Json = cluster.get("Vpc", name)["status"]
+    return found
+
+
+# -- static routes
+
+
+@pytest.mark.parametrize(
+    ("route", "key", "options"),
+    [
+        ({"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9"}, ("", "dst-ip", "0.0.0.0/0", "10.17.0.9"), {}),
+        (
+            {"cidr": "10.17.0.8/30", "nextHopIP": "10.17.0.9", "policy": "policySrc", "routeTable": "t1"},
+            ("t1", "src-ip", "10.17.0.8/30", "10.17.0.9"),
+            {},
+        ),
+        ({"cidr": "198.51.100.7", "nextHopIP": "10.17.0.9"}, ("", "dst-ip", "198.51.100.7", "10.17.0.9"), {}),
+        ({"cidr": "2001:db8::/32", "nextHopIP": "fd17::9"}, ("", "dst-ip", "2001:db8::/32", "fd17::9"), {}),
+        (
+            {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "ecmpMode": "ecmp_symmetric_reply"},
+            ("", "dst-ip", "0.0.0.0/0", "10.17.0.9"),
+            {"ecmp_symmetric_reply": "true"},
+        ),
+    ],
+)
+def test_static_route(route: Json, key: tuple[str, ...], options: dict[str, str]) -> None:
+    cluster = ready(vpc("v1", staticRoutes=[route]))
+    assert keys(cluster, ROUTE, "v1") == {("v1", *key)}
+    row = cluster.row(ROUTE, ("v1", *key))
+    assert row == {
+        **dict(zip(("route_table", "policy", "ip_prefix", "nexthop"), key)),
+        "external_ids": VENDOR,
+        "options": options,
+        "bfd": None,
+        "output_port": None,
+    }
+
+
+def test_several_next_hops_are_ecmp() -> None:
+    hops = ("10.17.0.9", "10.17.0.10", "10.17.0.11")
+    cluster = ready(vpc("v1", staticRoutes=[{"cidr": "0.0.0.0/0", "nextHopIP": hop} for hop in hops]))
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "0.0.0.0/0", hop) for hop in hops}
+    cluster.apply(vpc("v1", staticRoutes=[{"cidr": "0.0.0.0/0", "nextHopIP": hops[1]}])).run()
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "0.0.0.0/0", hops[1])}
+
+
+def test_a_route_with_a_bfd_session_waits_for_it() -> None:
+    """Spec D, general rules: with a BFD id, options ecmp_symmetric_reply=true and bfd set."""
+    session = "00000001-0000-4000-8000-000000000000"
+    route = {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "bfdId": session}
+    cluster = ready(vpc("v1", staticRoutes=[route]))
+    assert keys(cluster, ROUTE, "v1") == set()
+    assert "is not the UUID of a BFD session" in warnings(cluster, "v1")[0]
+    assert cluster.memory.put("BFD", logical_port="v1-s1", dst_ip="10.17.0.9") == session
+    cluster.run()
+    row = cluster.row(ROUTE, ("v1", "", "dst-ip", "0.0.0.0/0", "10.17.0.9"))
+    assert row["bfd"] == ("BFD", ("v1-s1", "10.17.0.9"))
+    assert row["options"] == {"ecmp_symmetric_reply": "true"}
+    assert warnings(cluster, "v1") == []
+    cluster.start()
+    assert cluster.run() == []
+
+
+def test_routes_of_the_default_vpc_are_merged_with_its_own() -> None:
+    dual = Options(node_switch_cidr="100.64.0.0/16,fd00:100:64::/112", default_cidr="10.16.0.0/16,fd00:10:16::/112")
+    given = [
+        {"cidr": "10.9.0.0/16", "nextHopIP": "10.16.0.9", "routeTable": "t"},
+        {"cidr": "10.16.0.8/30", "nextHopIP": "10.16.0.9", "policy": "policySrc"},
+    ]
+    cluster = ready(vpc("ovn-cluster", staticRoutes=given), options=dual)
+    own = {
+        (table, "dst-ip", *route)
+        for table in ("", "t")
+        for route in (("0.0.0.0/0", "100.64.0.1"), ("::/0", "fd00:100:64::1"))
+    }
+    users = {("t", "dst-ip", "10.9.0.0/16", "10.16.0.9"), ("", "src-ip", "10.16.0.8/30", "10.16.0.9")}
+    assert {key[1:] for key in keys(cluster, ROUTE, "ovn-cluster")} == own | users
+    cluster.apply(vpc("ovn-cluster", staticRoutes=[])).run()
+    assert {key[1:] for key in keys(cluster, ROUTE, "ovn-cluster")} == {route for route in own if not route[0]}
+
+
+def test_routes_by_source_of_a_custom_vpc() -> None:
+    """Spec D.2.4: the main table, and the subnet's own; in the latter whatever its vlan."""
+    cluster = ready(
+        vpc("v1"),
+        subnet("s1", vpc="v1", cidrBlock="10.17.0.0/24,fd17::/64"),
+        subnet("s2", vpc="v1", cidrBlock="10.18.0.0/24", routeTable="t"),
+    )
+    assert {key[1:] for key in keys(cluster, ROUTE, "v1")} == {
+        ("", "src-ip", "10.17.0.0/24", "10.17.0.1"),
+        ("", "src-ip", "fd17::/64", "fd17::1"),
+        ("", "src-ip", "10.18.0.0/24", "10.18.0.1"),
+        ("t", "src-ip", "10.18.0.0/24", "10.18.0.1"),
+    }
+
+
+def test_only_routes_with_our_mark_are_ours() -> None:
+    cluster = ready(vpc("v1"))
+    router = Ref("Logical_Router", "v1")
+    put = cluster.memory.put
+    put(ROUTE, router, "static_routes", ip_prefix="10.1.0.0/16", nexthop="10.1.1.1", policy="dst-ip")
+    put(ROUTE, router, "static_routes", ip_prefix="10.2.0.0/16", nexthop="10.1.1.1", external_ids=VENDOR)
+    cluster.run()
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "10.1.0.0/16", "10.1.1.1")}
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_routes_of_eips_are_another_features(external: bool) -> None:
+    """Spec D.5: with an external gateway, the default VPC has a route by source for every NAT address."""
+    cluster = ready(vpc("ovn-cluster", enableExternal=external))
+    for prefix in ("10.16.0.7", "10.16.0.0/24"):
+        columns = {"ip_prefix": prefix, "nexthop": "172.16.0.1", "policy": "src-ip", "external_ids": VENDOR}
+        cluster.memory.put(ROUTE, Ref("Logical_Router", "ovn-cluster"), "static_routes", **columns)
+    cluster.run()
+    left = {key[3] for key in keys(cluster, ROUTE, "ovn-cluster")}
+    assert left == {"0.0.0.0/0", "10.16.0.7"} if external else {"0.0.0.0/0"}
+
+
+# -- what is refused (spec F.2)
+
+
+HOP = {"nextHopIP": "10.17.0.9"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "policy": "x"}]}, "neither policyDst nor policySrc"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/64", **HOP}]}, "'10.0.0.0/64' in staticRoutes"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "gw"}]}, "nextHopIP 'gw' in staticRoutes"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "ecmpMode": "x"}]}, "ecmpMode 'x' in staticRoutes"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "bfdId": "x"}]}, "bfdId 'x' in staticRoutes"),
+        ({"policyRoutes": [{"priority": 1, "match": "ip4", "action": "deny"}]}, "'deny' in policyRoutes"),
+        ({"policyRoutes": [{"priority": -1, "match": "ip4", "action": "drop"}]}, "priority -1 in policyRoutes"),
+        ({"policyRoutes": [{"priority": 32768, "match": "ip4", "action": "drop"}]}, "priority 32768 in policyRoutes"),
+        ({"policyRoutes": [{"priority": 1, "match": " ", "action": "drop"}]}, "match in policyRoutes is empty"),
+        ({"policyRoutes": [{"priority": 1, "match": "ip4", "action": "reroute"}]}, "nextHopIP '' in policyRoutes"),
+        (
+            {"policyRoutes": [{"priority": 1, "match": "ip4", "action": a} for a in ("drop", "allow")]},
+            "different actions for priority 1 and match 'ip4'",
+        ),
+        ({"vpcPeerings": [{"remoteVpc": "v2", "localConnectIP": "169.254.0.1"}]}, "localConnectIP '169.254.0.1'"),
+        ({"vpcPeerings": [{"remoteVpc": "v1", "localConnectIP": "169.254.0.1/30"}]}, "is not another VPC"),
+        ({"vpcPeerings": [{"remoteVpc": "v2", "localConnectIP": f"169.254.0.{n}/30"} for n in (1, 5)]}, "v2 twice"),
+        ({"vpcPeerings": [{"remoteVpc": "s1", "localConnectIP": "169.254.0.1/30"}]}, "the port to subnet s1"),
+        ({"bfdPort": {"enabled": True, "ip": "x"}}, "ip 'x' in bfdPort"),
+    ],
+)
+def test_refused_and_what_is_there_stays(spec: Json, words: str) -> None:
+    good = {
+        "staticRoutes": [{"cidr": "10.9.0.0/16", **HOP}],
+        "policyRoutes": [{"priority": 7, "match": "ip4.dst == 10.9.0.9", "action": "drop"}],
+        "vpcPeerings": [{"remoteVpc": "v9", "localConnectIP": "169.254.9.1/30"}],
+    }
+    cluster = ready(vpc("v1", **good), subnet("s1", **S1, vpc="v1"))
+    before = cluster.memory.snapshot()
+    assert warnings(cluster, "v1") == []
+    cluster.apply(vpc("v1", **spec)).run()
+    (warning,) = warnings(cluster, "v1")
+    assert warning.startswith("ValidateVpcFailed: ")
+    assert words in warning
+    gone = before.keys() - cluster.memory.snapshot().keys()
+    assert gone == set()
+    cluster.apply(vpc("v1")).run()
+    assert warnings(cluster, "v1") == []
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "src-ip", "10.17.0.0/24", "10.17.0.1")}
+    assert keys(cluster, "Logical_Router_Policy", "v1") == {("v1", 31000, "ip4.dst == 10.17.0.0/24")}
+    assert "v1-v9" not in keys(cluster, "Logical_Router_Port")
+
+
+# -- policy routes
+
+
+@pytest.mark.parametrize("router", ["v1", "ovn-cluster"])
+def test_which_policies_are_the_users(router: str) -> None:
+    """Spec D.5: what the user's spec drops goes; policies of subnets, gateways, U2O and other writers stay."""
+    given = [
+        {"priority": 1100, "match": "ip4.dst == 198.51.100.0/24", "action": "drop", "nextHopIP": "ignored"},
+        {"priority": 32767, "match": "ip4.src == 10.9.0.0/28", "action": "reroute", "nextHopIP": "10.9.0.1, 10.9.0.2"},
+        {"priority": 0, "match": "ip6", "action": "allow"},
+    ]
+    cluster = ready(vpc(router, policyRoutes=given))
+    foreign = [
+        {},
+        {**VENDOR, "vpc-egress-gateway": "a/b"},
+        {**VENDOR, "subnet": "s9", "isU2ORoutePolicy": "true"},
+        {**VENDOR, "origin": "connected"},
+    ]
+    for number, ids in enumerate(foreign):
+        columns = {"priority": 29000 + number, "match": "ip4", "action": "allow", "external_ids": ids}
+        cluster.memory.put("Logical_Router_Policy", Ref("Logical_Router", router), "policies", **columns)
+    cluster.run()
+
+    def users() -> dict[Any, Any]:
+        table = "Logical_Router_Policy"
+        rows = {key[1:]: cluster.row(table, key) for key in keys(cluster, table, router)}
+        return {k: (r["action"], set(r["nexthops"])) for k, r in rows.items() if r["external_ids"] == VENDOR}
+
+    assert users() == {
+        (1100, "ip4.dst == 198.51.100.0/24"): ("drop", set()),
+        (32767, "ip4.src == 10.9.0.0/28"): ("reroute", {"10.9.0.1", "10.9.0.2"}),
+        (0, "ip6"): ("allow", set()),
+    }
+    cluster.apply(vpc(router, policyRoutes=given[:1])).run()
+    assert users() == {(1100, "ip4.dst == 198.51.100.0/24"): ("drop", set())}
+    left = {key[1:] for key in keys(cluster, "Logical_Router_Policy", router)}
+    assert left >= {(29000 + number, "ip4") for number in range(len(foreign))}
+
+
+# -- peering
+
+
+A = vpc("va", vpcPeerings=[{"remoteVpc": "vb", "localConnectIP": "169.254.0.1/30"}])
+B = vpc("vb", vpcPeerings=[{"remoteVpc": "va", "localConnectIP": "169.254.0.2/30, fd01::2/126"}])
+
+
+def test_peering() -> None:
+    cluster = ready(A, B)
+    for name, peer, networks in (
+        ("va-vb", "vb-va", {"169.254.0.1/30"}),
+        ("vb-va", "va-vb", {"169.254.0.2/30", "fd01::2/126"}),
+    ):
+        row = cluster.row("Logical_Router_Port", name)
+        assert (row["peer"], row["networks"], row["options"]) == (peer, networks, {})
+        assert row["external_ids"] == {**VENDOR, "lr": name[:2]}
+    assert status(cluster, "va")["vpcPeerings"] == ["vb"]
+    assert "always_learn_from_arp_request" not in cluster.row("Logical_Router", "va")["options"]
+    cluster.apply(vpc("va")).run()
+    assert keys(cluster, "Logical_Router_Port") == {"vb-va", "ovn-cluster-join", "ovn-cluster-ovn-default"}
+    assert not status(cluster, "va").get("vpcPeerings")
+    assert cluster.row("Logical_Router", "va")["options"]["always_learn_from_arp_request"] == "false"
+
+
+def test_a_new_local_address_of_a_peering() -> None:
+    cluster = ready(A)
+    mac = cluster.row("Logical_Router_Port", "va-vb")["mac"]
+    cluster.apply(vpc("va", vpcPeerings=[{"remoteVpc": "vb", "localConnectIP": "169.254.7.1/30"}])).run()
+    row = cluster.row("Logical_Router_Port", "va-vb")
+    assert (row["networks"], row["mac"]) == ({"169.254.7.1/30"}, mac)
+
+
+# -- life
+
+
+def test_a_vpc_in_use_is_not_deleted() -> None:
+    cluster = ready(vpc("v1"), subnet("s2", cidrBlock="10.18.0.0/24", vpc="v1"), subnet("s1", **S1, vpc="v1"))
+    assert cluster.get("Vpc", "v1")["metadata"]["finalizers"] == ["kubeovn.io/kube-ovn-controller"]
+    assert status(cluster, "v1")["subnets"] == ["s1", "s2"]
+    cluster.delete("Vpc", "v1").run()
+    assert warnings(cluster, "v1") == ["DeleteVpcFailed: vpc v1 cannot be deleted, it has subnets: s1, s2"]
+    assert "v1" in keys(cluster, "Logical_Router")
+    cluster.delete("Subnet", "s1").delete("Subnet", "s2").run()
+    assert ("Vpc", "v1") not in cluster.api.objects
+    assert not [key for _, key in cluster.memory.row_keys() if "v1" in str(key)]
+
+
+def test_a_vpc_that_mirrors_a_foreign_router_is_left_alone() -> None:
+    mirrored = merged(
+        vpc("v1", staticRoutes=[{"cidr": "0.0.0.0/0", **HOP}]),
+        {"metadata": {"labels": {"ovn.kubernetes.io/vpc_external": "true"}}},
+    )
+    cluster = ready(mirrored)
+    assert "v1" not in keys(cluster, "Logical_Router")
+    assert "finalizers" not in cluster.get("Vpc", "v1")["metadata"]
+    assert "status" not in cluster.get("Vpc", "v1")
+    cluster.memory.put("Logical_Router", name="v1", external_ids=VENDOR, options={"own": "yes"})
+    cluster.run()
+    assert cluster.row("Logical_Router", "v1")["options"] == {"own": "yes"}
+
+
+# -- external switches
+
+
+def gateway(name: str, address: str, chassis: str = "", **labels: str) -> Json:
+    made = node(name, address, **({"chassis": chassis} if chassis else {}))
+    return merged(
+        made, {"metadata": {"labels": {f"ovn.kubernetes.io/{k.replace('_', '-')}": v for k, v in labels.items()}}}
+    )
+
+
+G1 = gateway("n-1", "192.168.0.11", "chassis-1", external_gw="true")
+G2 = gateway("n-2", "192.168.0.12", "chassis-2", external_gw="true")
+PLAIN = gateway("n-3", "192.168.0.13", "chassis-3")
+EXTERNAL = subnet("external", cidrBlock="172.16.0.0/16", vlan="vlan1")
+
+
+def eip(name: str, v4: str = "172.16.0.9", mac: str = "00:00:00:00:00:09") -> Json:
+    spec = {"externalSubnet": "external", "type": "lrp"}
+    value = {"v4Ip": v4, "v6Ip": "", "macAddress": mac, "ready": True, "type": "lrp"}
+    return {"kind": "OvnEip", "metadata": {"name": name}, "spec": spec, "status": value}
+
+
+def test_external_port() -> None:
+    cluster = ready(G1, G2, PLAIN, EXTERNAL, vpc("v1", enableExternal=True))
+    made = cluster.get("OvnEip", "v1-external")
+    assert made["spec"] == {"externalSubnet": "external", "type": "lrp"}
+    assert "v1-external" not in keys(cluster, "Logical_Router_Port")
+    assert "external-v1" not in keys(cluster, "Logical_Switch_Port")
+    assert "OvnEip v1-external has no address" in warnings(cluster, "v1")[0]
+    assert not status(cluster, "v1")["enableExternal"]
+
+    cluster.apply(eip("v1-external")).run()
+    assert warnings(cluster, "v1") == []
+    row = cluster.row("Logical_Router_Port", "v1-external")
+    assert (row["networks"], row["mac"]) == ({"172.16.0.9/16"}, "00:00:00:00:00:09")
+    assert row["external_ids"] == {**VENDOR, "lr": "v1"}
+    port = cluster.row("Logical_Switch_Port", "external-v1")
+    assert (port["type"], port["addresses"]) == ("router", {"router"})
+    assert port["options"] == {"router-port": "v1-external"}
+    order = sorted(["chassis-1", "chassis-2"], key=lambda c: hashlib.sha256(f"v1{c}".encode()).hexdigest())
+    for priority, chassis in zip((100, 99), order):
+        assert cluster.row("Gateway_Chassis", f"v1-external-{chassis}") == {
+            "name": f"v1-external-{chassis}",
+            "chassis_name": chassis,
+            "priority": priority,
+            "external_ids": {"lrp": "v1-external"},
+        }
+    assert row["gateway_chassis"] == {("Gateway_Chassis", f"v1-external-{c}") for c in order}
+    assert status(cluster, "v1")["enableExternal"] is True
+    assert "always_learn_from_arp_request" not in cluster.row("Logical_Router", "v1")["options"]
+
+    cluster.apply(gateway("n-1", "192.168.0.11", "chassis-1", external_gw="false")).run()
+    assert keys(cluster, "Gateway_Chassis") == {"v1-external-chassis-2"}
+    assert cluster.row("Gateway_Chassis", "v1-external-chassis-2")["priority"] == 100
+
+
+def test_extra_external_subnets_replace_the_default_one() -> None:
+    extra = [subnet(f"e{n}", cidrBlock=f"172.{n}.0.0/16", vlan=f"vlan{n}") for n in (17, 18)]
+    eips = [merged(eip(f"v1-e{n}", f"172.{n}.0.9"), {"spec": {"externalSubnet": f"e{n}"}}) for n in (17, 18)]
+    cluster = ready(G1, EXTERNAL, *extra, *eips, vpc("v1", enableExternal=True, extraExternalSubnets=["e17", "e18"]))
+    assert {k for k in keys(cluster, "Logical_Router_Port") if k.startswith("v1")} == {"v1-e17", "v1-e18"}
+    assert status(cluster, "v1")["extraExternalSubnets"] == ["e17", "e18"]
+    assert ("OvnEip", "v1-external") not in cluster.api.objects
+    cluster.apply(vpc("v1", enableExternal=True, extraExternalSubnets=["e17"])).run()
+    assert status(cluster, "v1")["extraExternalSubnets"] == ["e17"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (gateway("n-1", "192.168.0.11", "chassis-1"), "no node with label"),
+        (gateway("n-1", "192.168.0.11", external_gw="true"), "no node with label"),
+        (eip("v1-external", "10.0.0.1"), "has no address"),
+        (subnet("external", cidrBlock="172.16.0.0", vlan="vlan1"), "does not exist or is not valid"),
+    ],
+)
+def test_an_input_that_is_lost_leaves_the_port_as_it_is(lost: Json, words: str) -> None:
+    single = [merged(N1, G1), EXTERNAL, eip("v1-external")]
+    cluster = ready(*single, vpc("v1", enableExternal=True))
+    before = cluster.memory.snapshot()
+    assert "v1-external" in keys(cluster, "Logical_Router_Port")
+    if lost["kind"] == "Node":
+        lost = merged(lost, {"metadata": {"labels": lost["metadata"]["labels"]}})
+        cluster.api.objects[("Node", "n-1")]["metadata"]["labels"] = {}
+        cluster.api.objects[("Node", "n-1")]["metadata"]["annotations"].pop("ovn.kubernetes.io/chassis")
+    cluster.apply(lost).run()
+    assert words in warnings(cluster, "v1")[0]
+    after = cluster.memory.snapshot()
+    for key in (("Logical_Router_Port", "v1-external"), ("Logical_Switch_Port", "external-v1")):
+        assert after[key] == before[key]
+    cluster.apply(*single).run()
+    assert warnings(cluster, "v1") == []
+
+
+def test_the_default_vpcs_external_gateway_is_another_features() -> None:
+    """Spec D.18."""
+    cluster = ready(G1, EXTERNAL, vpc("ovn-cluster", enableExternal=True))
+    put, name = cluster.memory.put, "ovn-cluster-external"
+    put("Logical_Router_Port", Ref("Logical_Router", "ovn-cluster"), "ports", name=name, mac="00:00:00:00:00:01",
+        networks=frozenset({"172.16.0.2/16"}), external_ids={**VENDOR, "lr": "ovn-cluster"})  # fmt: skip
+    chassis = {"name": f"{name}-c", "chassis_name": "c", "priority": 100, "external_ids": {"lrp": name}}
+    put("Gateway_Chassis", Ref("Logical_Router_Port", name), "gateway_chassis", **chassis)
+    put("Logical_Switch_Port", Ref("Logical_Switch", "external"), "ports", name="external-ovn-cluster", type="router",
+        options={"router-port": name}, external_ids={**VENDOR, "ls": "external"})  # fmt: skip
+    before = cluster.memory.snapshot()
+    cluster.run()
+    cluster.start()
+    assert cluster.run() == []
+    assert cluster.memory.snapshot() == before
+
+
+def test_bfd_with_the_external_gateway() -> None:
+    spec = {"enableExternal": True, "enableBfd": True}
+    cluster = ready(G1, EXTERNAL, eip("v1-external"), vpc("v1", **spec))
+    assert cluster.row("BFD", ("v1-external", "172.16.0.1")) == {
+        "logical_port": "v1-external",
+        "dst_ip": "172.16.0.1",
+        "min_tx": 100,
+        "min_rx": 100,
+        "detect_mult": 3,
+        "external_ids": VENDOR,
+    }
+    assert status(cluster, "v1")["enableBfd"] is True
+    cluster.apply(vpc("v1", enableExternal=True)).run()
+    assert keys(cluster, "BFD") == set()
+
+
+# -- the BFD port
+
+
+def test_bfd_port() -> None:
+    nodes = [gateway(f"n-{n}", f"192.168.0.1{n}", f"chassis-{n}") for n in range(1, 6)]
+    cluster = ready(*nodes, vpc("v1", bfdPort={"enabled": True, "ip": "10.255.255.255,fd00::1"}))
+    row = cluster.row("Logical_Router_Port", "bfd@v1")
+    assert row["networks"] == {"10.255.255.255", "fd00::1"}
+    assert row["options"] == {"bfd-only": "true"}
+    assert row["external_ids"] == {**VENDOR, "lr": "v1"}
+    assert row["ha_chassis_group"] == ("HA_Chassis_Group", "bfd@v1")
+    group = cluster.row("HA_Chassis_Group", "bfd@v1")
+    assert group["external_ids"] == {**VENDOR, "lrp": "bfd@v1"}
+    members = {key[1]: cluster.row("HA_Chassis", key) for key in keys(cluster, "HA_Chassis", "bfd@v1")}
+    ids = {**VENDOR, "group": "bfd@v1"}
+    assert members == {
+        f"chassis-{n}": {"chassis_name": f"chassis-{n}", "priority": 101 - n, "external_ids": ids} for n in (1, 2, 3)
+    }
+    nodes_of = ["n-1", "n-2", "n-3"]
+    assert status(cluster, "v1")["bfdPort"] == {"name": "bfd@v1", "ip": "10.255.255.255,fd00::1", "nodes": nodes_of}
+
+    not_ready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    cluster.apply(merged(nodes[1], not_ready)).run()
+    assert {key[1] for key in keys(cluster, "HA_Chassis")} == {"chassis-1", "chassis-3", "chassis-4"}
+    cluster.apply(vpc("v1")).run()
+    assert not any(keys(cluster, table) for table in ("HA_Chassis_Group", "HA_Chassis"))
+    assert "bfd@v1" not in keys(cluster, "Logical_Router_Port")
+    assert not any(status(cluster, "v1")["bfdPort"].values())
+
+
+def test_bfd_port_on_selected_nodes() -> None:
+    nodes = [gateway(f"n-{n}", f"192.168.0.1{n}", f"chassis-{n}", egress="yes") for n in range(1, 6)]
+    selector = {"matchLabels": {"ovn.kubernetes.io/egress": "yes"}}
+    spec = {"enabled": True, "ip": "10.255.255.255", "nodeSelector": selector}
+    cluster = ready(*nodes, gateway("n-9", "192.168.0.19", "chassis-9"), vpc("v1", bfdPort=spec))
+    assert {key[1] for key in keys(cluster, "HA_Chassis")} == {f"chassis-{n}" for n in range(1, 6)}
+
+
+def test_bfd_port_without_a_chassis() -> None:
+    cluster = ready(vpc("v1", bfdPort={"enabled": True, "ip": "10.255.255.255"}))
+    assert "bfdPort: no node that it selects has a chassis" in warnings(cluster, "v1")[0]
+    assert "bfd@v1" not in keys(cluster, "Logical_Router_Port")
+    cluster.apply(gateway("n-1", "192.168.0.11", "chassis-1")).run()
+    assert warnings(cluster, "v1") == []
+    assert "bfd@v1" in keys(cluster, "Logical_Router_Port")
