@@ -6,7 +6,21 @@ are the complete lists for the controller. Names and formats: spec control-plane
 
 from __future__ import annotations
 
-from ovnbridge.compile import cluster, gateway, namespace, node, pod, problem, subnet, vpc
+from ovnbridge.compile import (
+    cluster,
+    gateway,
+    ippool,
+    namespace,
+    nets,
+    node,
+    pod,
+    problem,
+    reservation,
+    subnet,
+    vip,
+    vpc,
+    workload,
+)
 from ovnbridge.engine.engine import Unit
 from ovnbridge.engine.world import Index
 
@@ -18,7 +32,18 @@ UNITS: tuple[Unit, ...] = (
     *node.UNITS,
     *namespace.UNITS,
     *pod.UNITS,
+    *workload.UNITS,
+    *reservation.UNITS,
+    *ippool.UNITS,
+    *vip.UNITS,
     *problem.UNITS,
 )
 
-INDEXES: tuple[Index, ...] = (*subnet.INDEXES, *vpc.INDEXES)
+INDEXES: tuple[Index, ...] = (
+    *subnet.INDEXES,
+    *vpc.INDEXES,
+    *nets.INDEXES,
+    *workload.INDEXES,
+    *ippool.INDEXES,
+    *vip.INDEXES,
+)

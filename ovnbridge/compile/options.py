@@ -36,6 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     skip_conntrack_dst_cidrs: str = ""
     node_local_dns_ip: str = ""
     prefer_local_backend: bool = False
+    keep_vm_ip: bool = True
+    non_primary_cni_mode: bool = False
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
 

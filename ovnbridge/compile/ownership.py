@@ -18,12 +18,22 @@ _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Ports of pods' primary interfaces, of nodes and towards routers; not those of attachments, Vips and so on."""
-    kind, name = row.columns.get("type") or "", row.columns.get("name")
-    if not ours(row) or kind not in {"", "router"}:
+    """Ports of pods' interfaces, of nodes, towards routers, and of Vips; not those of gateways, queriers and so on."""
+    kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
+    if not ours(row) or kind not in {"", "router", "virtual"}:
         return False
+    if kind:  # a subnet's `spec.vips` have virtual ports as well
+        return kind == "router" or not name.startswith(f"{external_id(row, 'ls')}-vip-")
     namespace, _, pod = external_id(row, "pod").partition("/")
-    return kind == "router" or (name == port_name(pod, namespace) if pod else str(name).startswith(node_port_name("")))
+    if pod:
+        primary = port_name(pod, namespace)
+        return name == primary or name.startswith(f"{primary}.")
+    return name.startswith(node_port_name("")) or _vip_port(name)
+
+
+def _vip_port(name: str) -> bool:
+    """`<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node."""
+    return "." in name and not name.startswith("mcast-querier.")
 
 
 def _group(row: ActualRow) -> bool:
@@ -34,8 +44,6 @@ def _group(row: ActualRow) -> bool:
 def _policy(row: ActualRow) -> bool:
     """Policies that name what they are for: a subnet or a node. Gateway and U2O policies are other modules'."""
     if external_id(row, "isU2ORoutePolicy") or not ours(row):
-        return False
-    if row.columns.get("priority") in {29250}:
         return False
     return bool(external_id(row, "subnet") or external_id(row, "node") or _plain(row))
 
@@ -52,8 +60,9 @@ def _router_port(row: ActualRow) -> bool:
     return ours(row) and not row.columns.get("peer") and name.startswith(router_port_name(router, ""))
 
 
-def _overlay_set(row: ActualRow) -> bool:
-    return ours(row) and external_id(row, "isU2OOverlayCIDRs") == "true"
+def _address_set(row: ActualRow) -> bool:
+    """The overlay sets and those of IPPools; not those of policies and security groups."""
+    return ours(row) and bool(external_id(row, "isU2OOverlayCIDRs") == "true" or external_id(row, "ippool"))
 
 
 def _vpc_load_balancer(row: ActualRow) -> bool:
@@ -69,11 +78,21 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Router_Policy": _policy,
     "Logical_Router_Static_Route": ours,
     "Port_Group": _group,
-    "Address_Set": _overlay_set,
+    "Address_Set": _address_set,
     "Load_Balancer": _vpc_load_balancer,
 }
 
 OWNED_TABLES: Final = tuple(_OWNED)
+
+
+WAY_OUT: Final = 29250
+"""Priority of the policies of pods with a way out of their own (annotations eip, snat, north_gateway). Each one's match
+is a scope: pods whose way out is not compiled here hold theirs."""
+
+
+def pool_scope(name: str) -> str:
+    """Scope of an IPPool's address set."""
+    return f"ippool/{name}"
 
 
 def vpc_scope(vpc: str) -> str:
@@ -95,12 +114,16 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (vpc_scope(name),)
     if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
         return (vpc_scope(str(parent)),)
+    if table == "Address_Set" and (pool := external_id(row, "ippool")):
+        return (pool_scope(pool),)
     if table == "Address_Set":
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
         subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))
         return (subnet, uplink_scope(subnet))
     subnet = external_id(row, "subnet") or external_id(row, "ls")
+    if table == "Logical_Router_Policy" and row.columns.get("priority") == WAY_OUT:
+        return (subnet, str(row.columns.get("match")))
     if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
         return (subnet, uplink_scope(subnet))
     return (subnet,)
