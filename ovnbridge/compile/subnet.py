@@ -255,7 +255,7 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
         return
     opts = options(reader)
     checked = reader.query(_checked, name)
-    if subnet.metadata.deleting and not reader.any("ip-subnet", name):
+    if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
         yield Finalizer("Subnet", name, FINALIZER, present=False)
         return
     yield Finalizer("Subnet", name, FINALIZER)

@@ -242,5 +242,9 @@ def _by_pair(pod: Pod) -> tuple[str, ...]:
     return tuple(f"{pod.metadata.namespace}/{part.strip()}" for part in names.split(",") if part.strip())
 
 
-INDEXES = (Index("pod-vip", "Pod", _by_vip), Index("pod-aaps", "Pod", _by_pair))
+def _by_subnet(vip: Vip) -> tuple[str, ...]:
+    return (vip_subnet(vip),) if vip_lease(vip) is not None else ()
+
+
+INDEXES = (Index("vip-subnet", "Vip", _by_subnet), Index("pod-vip", "Pod", _by_vip), Index("pod-aaps", "Pod", _by_pair))
 UNITS = (Unit("vip", "Vip", _vip),)
