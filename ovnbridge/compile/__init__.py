@@ -9,18 +9,23 @@ from __future__ import annotations
 from ovnbridge.compile import (
     cluster,
     gateway,
+    ippool,
     localnet,
     namespace,
+    nets,
     node,
     pod,
     problem,
+    reservation,
     subnet,
     subnet_conflict,
     subnet_status,
     switch,
     u2o,
+    vip,
     vlan,
     vpc,
+    workload,
 )
 from ovnbridge.engine.engine import Unit
 from ovnbridge.engine.world import Index
@@ -36,6 +41,10 @@ UNITS: tuple[Unit, ...] = (
     *node.UNITS,
     *namespace.UNITS,
     *pod.UNITS,
+    *workload.UNITS,
+    *reservation.UNITS,
+    *ippool.UNITS,
+    *vip.UNITS,
     *problem.UNITS,
 )
 
@@ -45,4 +54,8 @@ INDEXES: tuple[Index, ...] = (
     *localnet.INDEXES,
     *vlan.INDEXES,
     *vpc.INDEXES,
+    *nets.INDEXES,
+    *workload.INDEXES,
+    *ippool.INDEXES,
+    *vip.INDEXES,
 )

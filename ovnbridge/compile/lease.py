@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest, Lease
 from ovnbridge.model.address import join
-from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.address import IP, Vip
 from ovnbridge.model.names import (
     LABEL_IP_RESERVED,
     LABEL_NODE_NAME,
@@ -16,14 +16,52 @@ from ovnbridge.model.names import (
     label_value,
 )
 
+GRANT: Final = "Grant"
+"""World table: the answer to a claim whose object is there already, until the object says it. Key: owner."""
+STICKY: Final = "Sticky"
+"""World table: `podType` of the leases that may outlive their pod (spec C.9). Key: owner."""
+RESERVATION: Final = "Reservation"
+"""World table: leases that were made by hand (spec C.10). Key: owner."""
+POOL_USAGE: Final = "PoolUsage"
+"""World table: `ipam.PoolUsage` of IPPools. Key: name."""
+POOL_SCOPE: Final = "ippool/"
+"""Prefix of the names of IPPools among the address ranges (`engine.items.Pool`), where subnets have none."""
+
+
+def vip_owner(name: str) -> str:
+    """A Vip among the owners of leases; the slash keeps it apart from the names of IP objects."""
+    return f"vip/{name}"
+
+
+def vip_subnet(vip: Vip) -> str:
+    """The subnet of a Vip's addresses: the one that its label names, once it has any (spec D.13: it does not move)."""
+    label = vip.metadata.label(LABEL_SUBNET)
+    return vip.spec.subnet if label in ("", label_value(vip.spec.subnet)) else label
+
+
+def vip_lease(vip: Vip) -> Lease | None:
+    """The lease that a Vip's status records."""
+    status = vip.status
+    if not (status.v4_ip or status.v6_ip):
+        return None
+    return Lease(vip_subnet(vip), status.v4_ip, status.v6_ip, status.mac)
+
 
 def lease_of(reader: Reader, owner: str) -> IP | None:
     """The IP object with this name, None while there is none that says an address."""
     found = reader.get("IP", owner)
-    if not isinstance(found, IP):
-        return None
-    spec = found.spec
-    return found if spec.v4_ip_address or spec.v6_ip_address or spec.mac_address else None
+    return found if isinstance(found, IP) and addressed(found) else None
+
+
+def addressed(ip: IP) -> bool:
+    """Whether an IP object says an address; one made by hand may leave that to the controller."""
+    spec = ip.spec
+    return bool(spec.v4_ip_address or spec.v6_ip_address or (spec.mac_address and not _reserving(ip)))
+
+
+def _reserving(ip: IP) -> bool:
+    """Whether this is a reservation that has not been answered yet: its MAC alone is a wish."""
+    return not ip.metadata.label(LABEL_IP_RESERVED)
 
 
 def lease_value(ip: IP) -> Lease:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ovnbridge.compile.ippool import namespace_pools
 from ovnbridge.compile.options import options
 from ovnbridge.compile.selector import matches
 from ovnbridge.compile.subnet import subnet_view
@@ -51,6 +52,7 @@ def _namespace(reader: Reader, name: str) -> Iterator[Item]:
         "Namespace",
         name,
         {
+            annotation("ip_pool"): ",".join(reader.query(namespace_pools, name)) or None,
             annotation("logical_switch"): ",".join(view.name for view in views),
             annotation("cidr"): ";".join(view.cidr_block for view in views),
             annotation("exclude_ips"): ";".join(",".join(view.exclude_ips) for view in views),

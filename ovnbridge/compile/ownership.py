@@ -20,7 +20,6 @@ from ovnbridge.model.names import (
     node_port_name,
     port_name,
     router_port_name,
-    vip_port_name,
 )
 from ovnbridge.model.ovn import Key
 
@@ -28,18 +27,21 @@ _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Ports of pods' primary interfaces, of nodes, of subnets and towards routers; not those of attachments, Vips and
-    so on."""
+    """Ports of pods, nodes, subnets and Vips, and those towards routers; not those of gateways and so on."""
     kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
     if not ours(row) or kind not in {"", "router", "localnet", "virtual"}:
         return False
     subnet = external_id(row, "ls")
     if kind == "localnet" or name.startswith(MCAST_PREFIX):
         return name in (localnet_port_name(subnet), mcast_owner(subnet))
-    if kind == "virtual":
-        return name.startswith(vip_port_name(subnet, ""))
+    if kind:
+        return True
     namespace, _, pod = external_id(row, "pod").partition("/")
-    return kind == "router" or (name == port_name(pod, namespace) if pod else name.startswith(node_port_name("")))
+    if pod:
+        primary = port_name(pod, namespace)
+        return name == primary or name.startswith(f"{primary}.")
+    # `<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node.
+    return name.startswith(node_port_name("")) or "." in name
 
 
 def _group(row: ActualRow) -> bool:
@@ -50,8 +52,6 @@ def _group(row: ActualRow) -> bool:
 def _policy(row: ActualRow) -> bool:
     """Policies that name what they are for: a subnet or a node. Gateway policies are other modules'."""
     if not ours(row):
-        return False
-    if row.columns.get("priority") in {29250}:
         return False
     return bool(external_id(row, "subnet") or external_id(row, "node") or _plain(row))
 
@@ -79,9 +79,10 @@ def _bfd_chassis(row: ActualRow) -> bool:
     return ours(row) and name.startswith(bfd_port_name(""))
 
 
-def _u2o_set(row: ActualRow) -> bool:
+def _address_set(row: ActualRow) -> bool:
+    """Sets of U2O and those of IPPools; not those of policies and security groups."""
     marks = (external_id(row, "isU2OOverlayCIDRs"), external_id(row, "isU2ORoutePolicy"))
-    return ours(row) and "true" in marks
+    return ours(row) and ("true" in marks or bool(external_id(row, "ippool")))
 
 
 def _switch_acl(row: ActualRow) -> bool:
@@ -107,7 +108,7 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Router_Policy": _policy,
     "Logical_Router_Static_Route": ours,
     "Port_Group": _group,
-    "Address_Set": _u2o_set,
+    "Address_Set": _address_set,
     "ACL": _switch_acl,
     "DHCP_Options": _dhcp,
     "Load_Balancer": _vpc_load_balancer,
@@ -117,6 +118,16 @@ _OWNED: Final[Mapping[str, _Test]] = {
 }
 
 OWNED_TABLES: Final = tuple(_OWNED)
+
+
+WAY_OUT: Final = 29250
+"""Priority of the policies of pods with a way out of their own (annotations eip, snat, north_gateway). Each one's match
+is a scope: pods whose way out is not compiled here hold theirs."""
+
+
+def pool_scope(name: str) -> str:
+    """Scope of an IPPool's address set."""
+    return f"ippool/{name}"
 
 
 def vpc_scope(vpc: str) -> str:
@@ -163,6 +174,8 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (vpc_scope(str(parent)),)
     if table == "ACL":
         return (str(parent), acl_scope(str(parent)))
+    if table == "Address_Set" and (pool := external_id(row, "ippool")):
+        return (pool_scope(pool),)
     if table == "Address_Set" and not external_id(row, "subnet"):
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
@@ -172,6 +185,8 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     if table == "BFD":
         return (port_scope(str(row.columns.get("logical_port", ""))),)
     subnet = external_id(row, "subnet") or external_id(row, "ls")
+    if table == "Logical_Router_Policy" and row.columns.get("priority") == WAY_OUT:
+        return (subnet, str(row.columns.get("match")))
     if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
         options = row.columns.get("options")
         port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""

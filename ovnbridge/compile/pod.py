@@ -1,204 +1,233 @@
-"""Pod → address claim, logical switch port, port group memberships, annotations, events (spec B.1, B.2, C.8, D.3)."""
+"""Pod → address claims, switch ports, port group memberships, annotations, events (spec B.1, B.2, C.8, D.3).
+
+Every network of a pod (`compile/nets.py`) is served alike; the pod's annotations are written in one patch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+
+import msgspec
 
 from ovnbridge.compile import dhcp
+from ovnbridge.compile.ippool import pool_facts
 from ovnbridge.compile.lease import address_columns, lease_of, lease_value
-from ovnbridge.compile.namespace import namespace_subnets
-from ovnbridge.compile.node import node_addresses
+from ovnbridge.compile.nets import Net, detached, pod_nets
 from ovnbridge.compile.options import Options, options
+from ovnbridge.compile.ownership import WAY_OUT
+from ovnbridge.compile.request import Asked, annotation_problem, asked
 from ovnbridge.compile.subnet import DISTRIBUTED, SubnetView, subnet_view
 from ovnbridge.compile.u2o import ungrouped
+from ovnbridge.compile.vip import allowed_pairs
+from ovnbridge.compile.workload import VIRTUAL_MACHINE, alive, holder, serving_pod
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Event, Hold, Item, Member, Row
 from ovnbridge.ipam import AddressRequest, Refusal, answers
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.underlay import Vlan
 from ovnbridge.model.kube import Pod
 from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
-
-def alive(pod: Pod) -> bool:
-    """Whether a pod still needs its network (spec C.9, "Alive test").
-
-    Termination grace needs no clock here: the runtime ends the pod, and its object's end is what we follow.
-    """
-    if pod.status.phase == "Succeeded":
-        return pod.spec.restart_policy == "Always"
-    if pod.status.phase == "Failed":
-        return pod.spec.restart_policy != "Never" and pod.status.reason != "Evicted"
-    return True
+_DEFAULT_GROUP = "default-securitygroup"
+_OWN_WAY = ("eip", "snat", "north_gateway")
+"""Annotations of pods that do not leave through their node (spec D.3)."""
 
 
-def annotation_problem(pod: Pod) -> str:
-    """What is wrong with the pod's address annotations (spec F.3), or ""."""
-    notes = pod.metadata.all_annotations()
-    problems = []
-    cidr = notes.get(annotation("cidr"), "")
-    for part in filter(None, notes.get(annotation("ip_address"), "").split(",")):
-        if address.family(part.strip()) is None:
-            problems.append(f"{part!r} in annotation {annotation('ip_address')} is not an IP address")
-        elif cidr and not _inside(cidr, part.strip()):
-            problems.append(f"{part} in annotation {annotation('ip_address')} is not in cidr {cidr}")
-    mac = notes.get(annotation("mac_address"), "")
-    if mac and not address.valid_mac(mac):
-        problems.append(f"{mac!r} in annotation {annotation('mac_address')} is not a MAC address")
-    family = notes.get(annotation("ip_family"), "")
-    if family and family not in _FAMILIES:
-        problems.append(f"{family!r} in annotation {annotation('ip_family')} must be ipv4 or ipv6")
-    for name in ("ingress_rate", "egress_rate", "ingress_burst", "egress_burst"):
-        text = notes.get(annotation(name), "")
-        if text and not text.isdigit():
-            problems.append(f"{text!r} in annotation {annotation(name)} must be a non-negative integer")
-    return "; ".join(problems)
+class _Pod(msgspec.Struct, frozen=True):
+    """A pod with what its networks have in common. `own` is the name that it holds its addresses by."""
 
+    key: str
+    pod: Pod
+    own: str
+    pod_type: str
+    opts: Options
+    serves: bool
 
-def _inside(cidr: str, text: str) -> bool:
-    try:
-        return address.contains(cidr, text.partition("/")[0])
-    except ValueError:
-        return False
+    def note(self, suffix: str, net: Net) -> str:
+        """An annotation of the pod for one network."""
+        return self.pod.metadata.annotation(annotation(suffix, net.provider))
 
-
-_FAMILIES: Mapping[str, str] = {"ipv4": address.IPV4, "ipv6": address.IPV6}
+    def warning(self, reason: str, message: str) -> Event:
+        """A warning on the pod."""
+        return Event("Pod", self.key, "Warning", reason, message)
 
 
 def _pod(reader: Reader, key: str) -> Iterator[Item]:
     pod = reader.get("Pod", key)
     if not isinstance(pod, Pod) or pod.spec.host_network or not alive(pod):
         return
-    opts = options(reader)
-    owner = port_name(pod.metadata.name, pod.metadata.namespace)
+    own, pod_type = holder(reader, pod)
+    machine = f"{pod.metadata.namespace}/{own}"
+    serves = pod_type != VIRTUAL_MACHINE or reader.query(serving_pod, machine) == key
+    me = _Pod(key, pod, own, pod_type, options(reader), serves)
+    nets, problems = pod_nets(reader, pod)
+    for problem in problems:
+        yield me.warning("ValidatePodNetworkFailed", problem)
+    notes: dict[str, str | None] = {**detached(pod.metadata.all_annotations(), nets)}
+    for net in nets:
+        yield from _net(reader, me, net, notes)
+    if notes:
+        yield Annotations("Pod", key, notes)
+
+
+def _net(reader: Reader, me: _Pod, net: Net, notes: dict[str, str | None]) -> Iterator[Item]:
+    """One network's items; what the pod's annotations are to say of it is added to `notes`."""
+    pod = me.pod
+    owner = port_name(me.own, pod.metadata.namespace, net.provider)
     lease = lease_of(reader, owner)
-    runs = pod.metadata.annotation(annotation("allocated")) == "true"
+    runs = me.note("allocated", net) == "true"
     if lease is not None and lease.metadata.deleting and not runs:
         lease = None  # a predecessor's, on its way out; the next one may say another address
-    problem = annotation_problem(pod)
+    problem = annotation_problem(pod, net)
     if len(owner) > LONGEST_NAME:
         problem = f"{owner} is too long for the name of an IP object"
     if problem:
-        yield Event("Pod", key, "Warning", "ValidatePodNetworkFailed", problem)
+        yield me.warning("ValidatePodNetworkFailed", problem)
         if lease is None:
             return
-    request = _request(reader, pod, lease, opts, runs=runs)
+    request = asked(reader, Asked(pod, net, me.own, me.pod_type, owner, lease, runs))
+    if isinstance(request, str):
+        yield me.warning("AcquireAddressFailed", request)
+        return
     if request is not None:
         yield Claim(owner, request)
     if lease is not None and request is not None and not _answers(reader, lease, request):
         # Of a predecessor, to be exchanged; or a reservation that is not what the pod asks for.
         if lease.metadata.label(LABEL_IP_RESERVED) != "false":
             message = f"the reservation {owner} of {lease.spec.ip_address} is not what is asked for"
-            yield Event("Pod", key, "Warning", "AcquireAddressFailed", message)
+            yield me.warning("AcquireAddressFailed", message)
         return
     if lease is None:
         refusal = reader.get("Refusal", owner)
         if isinstance(refusal, Refusal):
-            yield Event("Pod", key, "Warning", "AcquireAddressFailed", f"{refusal.reason}: {refusal.message}")
+            yield me.warning("AcquireAddressFailed", f"{refusal.reason}: {refusal.message}")
         return
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         yield Hold(lease.spec.subnet)
         return
-    if view.is_ovn:
-        yield from _port(pod, owner, lease, view, opts)
-    yield _annotations(key, pod, lease, view, opts)
-    yield Event("Pod", key, "Normal", "PodNetworkAllocated", f"subnet={view.name} ip={_addresses(lease)}")
+    if view.is_ovn and net.is_ovn and me.serves:
+        yield from _port(reader, me, net, owner, lease, view)
+    notes.update(_annotations(reader, me, net, lease, view))
+    text = f"subnet={view.name} ip={_addresses(lease)}"
+    yield Event("Pod", me.key, "Normal", "PodNetworkAllocated", text)
 
 
 def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
     view = reader.query(subnet_view, lease.spec.subnet)
-    return answers(lease_value(lease), request, view.cidr_block if view is not None else None)
+    pool = reader.query(pool_facts, request.pool) if request.pool else None
+    return answers(lease_value(lease), request, view.cidr_block if view is not None else None, pool)
 
 
-def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options, *, runs: bool) -> AddressRequest | None:
-    """The pod's claim; None while nothing says which subnet it is to be in.
-
-    What a pod that runs holds is not exchanged any more, whatever its annotations and its subnet become.
-    """
+def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: SubnetView) -> Iterator[Item]:
+    pod = me.pod
+    addresses = address_columns(lease)
+    vips = _vips(reader, me, net, view)
+    secured = frozenset(" ".join((element, *vips)) for element in addresses)
     notes = pod.metadata.all_annotations()
-    subnet = notes.get(annotation("logical_switch"), "")
-    keep = runs and lease is not None
-    if subnet and not keep:
-        subnets: tuple[str, ...] = (subnet,)
-    elif lease is not None:
-        subnets = (lease.spec.subnet,)
-    else:
-        subnets = reader.query(namespace_subnets, pod.metadata.namespace)
-    if not subnets:
-        return None
-    mac = notes.get(annotation("mac_address"), "")
-    parts = (part.strip().partition("/")[0] for part in notes.get(annotation("ip_address"), "").split(","))
-    static = ",".join(address.canonical(part) for part in parts if address.host_family(part))
-    skip = False
-    if lease is None:  # whoever has an address does not care when nodes come and go
-        views = (reader.query(subnet_view, name) for name in subnets)
-        skip = any(view is not None and view.vpc == opts.cluster_router and not view.vlan for view in views)
-    return AddressRequest(
-        subnets=subnets,
-        addresses=(static,) if static else (),
-        family=_FAMILIES.get(notes.get(annotation("ip_family"), ""), ""),
-        mac=mac if address.valid_mac(mac) else "",
-        skip=reader.query(node_addresses) if skip else frozenset(),
-        keep=keep,
-        pod=pod.metadata.name,
-        namespace=pod.metadata.namespace,
-        node=pod.spec.node_name,
-    )
-
-
-def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> Iterator[Item]:
-    ids = {"vendor": VENDOR, "ls": view.name, "pod": f"{pod.metadata.namespace}/{pod.metadata.name}"}
-    if view.vpc != "ovn-cluster":
-        ids["associated_sg_default-securitygroup"] = "false"
-    notes = pod.metadata.all_annotations()
-    yield from dhcp.port_rows(view, owner, notes, opts)
-    secure = pod.metadata.annotation(annotation("port_security")) == "true"
+    yield from dhcp.port_rows(view, owner, notes, me.opts, net.provider)
     yield Row(
         "Logical_Switch_Port",
         owner,
         {
             "name": owner,
-            "addresses": address_columns(lease),
-            "port_security": address_columns(lease) if secure else frozenset(),
-            "external_ids": ids,
-            **dhcp.port_columns(view, owner, notes, lease.spec.v4_ip_address, lease.spec.v6_ip_address),
+            "addresses": addresses | {"unknown"} if me.note("layer2_forward", net) == "true" else addresses,
+            "port_security": secured if me.note("port_security", net) == "true" else frozenset(),
+            "external_ids": _external_ids(me, net, view, vips),
+            **dhcp.port_columns(view, owner, notes, lease.spec.v4_ip_address, lease.spec.v6_ip_address, net.provider),
         },
         parent=Ref("Logical_Switch", view.name),
     )
     node = pod.spec.node_name
-    port = Ref("Logical_Switch_Port", owner)
-    if node and ungrouped(view, opts):
-        yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
-    if not node or view.vpc != opts.cluster_router or not view.logical:
+    if not node or view.vpc != me.opts.cluster_router:
         return
-    yield Member("Port_Group", node_group(node), "ports", port)
-    # Pods with an own way out do not take the node's.
-    own_way = any(pod.metadata.annotation(annotation(name)) for name in ("eip", "snat", "north_gateway"))
-    if view.gateway_type == DISTRIBUTED and not own_way:
-        yield Member("Port_Group", opts.gateway_group(view.name, node), "ports", port)
+    port = Ref("Logical_Switch_Port", owner)
+    own_way = net.primary and any(me.note(name, net) for name in _OWN_WAY)
+    if view.logical:
+        yield Member("Port_Group", node_group(node), "ports", port)
+        if view.gateway_type == DISTRIBUTED and not own_way:
+            yield Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port)
+    elif ungrouped(view, me.opts):
+        yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
+    if net.primary and own_way and lease.spec.v4_ip_address:
+        yield from _way_out(me, net, lease, view)
+
+
+def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
+    """The policy of a pod with a gateway of its own (spec D.3). Those of EIPs are not compiled here."""
+    match = f"ip4.src == {lease.spec.v4_ip_address}"
+    gateway = me.note("north_gateway", net)
+    if me.note("eip", net) or me.note("snat", net):
+        yield Hold(match)
+    elif address.host_family(gateway) != 4:
+        message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address"
+        yield me.warning("ValidatePodNetworkFailed", message)
+        yield Hold(match)
+    else:
+        yield Row(
+            "Logical_Router_Policy",
+            (view.vpc, WAY_OUT, match),
+            {
+                "priority": WAY_OUT,
+                "match": match,
+                "action": "reroute",
+                "nexthops": frozenset({gateway}),
+                "external_ids": {"vendor": VENDOR, "subnet": view.name},
+            },
+            parent=Ref("Logical_Router", view.vpc),
+        )
+
+
+def _vips(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> tuple[str, ...]:
+    """Further addresses that the port may use (spec D.3)."""
+    pairs = me.pod.metadata.annotation(annotation("aaps"))
+    found = dict.fromkeys(allowed_pairs(reader, pairs, me.pod.metadata.namespace, view.name) if pairs else ())
+    found.update(dict.fromkeys(part.strip() for part in me.note("port_vips", net).split(",") if part.strip()))
+    return tuple(found)
+
+
+def _external_ids(me: _Pod, net: Net, view: SubnetView, vips: tuple[str, ...]) -> dict[str, str]:
+    ids = {"vendor": VENDOR, "ls": view.name, "pod": f"{me.pod.metadata.namespace}/{me.own}"}
+    groups = [group for group in me.note("security_groups", net).split(",") if group]
+    if groups:
+        ids["security_groups"] = "/".join(groups)
+        ids |= {f"associated_sg_{group}": "true" for group in groups}
+    # The literal name, whatever the flag `--cluster-router` says.
+    if view.vpc != "ovn-cluster" and _DEFAULT_GROUP not in groups:
+        ids[f"associated_sg_{_DEFAULT_GROUP}"] = "false"
+    if vips:
+        ids |= {"vips": ",".join(vips), "attach-vips": "true"}
+    return ids
 
 
 def _addresses(lease: IP) -> str:
     return address.join(lease.spec.v4_ip_address, lease.spec.v6_ip_address)
 
 
-def _annotations(key: str, pod: Pod, lease: IP, view: SubnetView, opts: Options) -> Annotations:
+def _annotations(reader: Reader, me: _Pod, net: Net, lease: IP, view: SubnetView) -> dict[str, str | None]:
+    """What the pod's annotations say of one network (spec B.2)."""
     values: dict[str, str | None] = {
-        annotation("allocated"): "true",
-        annotation("ip_address"): _addresses(lease),
-        annotation("mac_address"): lease.spec.mac_address or None,
-        annotation("cidr"): view.cidr_block,
-        annotation("gateway"): view.gateway,
-        annotation("logical_switch"): view.name,
-        annotation("pod_nic_type"): pod.metadata.annotation(annotation("pod_nic_type")) or opts.pod_nic_type,
+        "allocated": "true",
+        "ip_address": _addresses(lease),
+        "mac_address": lease.spec.mac_address or None,
+        "cidr": view.cidr_block,
+        "gateway": view.gateway,
+        "logical_switch": view.name if net.is_ovn else None,
+        "pod_nic_type": (me.note("pod_nic_type", net) or me.opts.pod_nic_type) if net.is_ovn else None,
     }
     if view.vpc and (view.needs_router or view.u2o):
-        values[annotation("logical_router")] = view.vpc
-    if pod.spec.node_name:
-        values[annotation("routed")] = "true"
-    return Annotations("Pod", key, values)
+        values["logical_router"] = view.vpc
+    vlan = reader.get("Vlan", view.vlan) if view.vlan else None
+    if isinstance(vlan, Vlan):
+        values["vlan_id"] = str(vlan.spec.id)
+        values["provider_network"] = vlan.spec.provider
+    if me.pod_type == VIRTUAL_MACHINE:
+        values["virtualmachine"] = me.own
+    if me.pod.spec.node_name:
+        values["routed"] = "true"
+    return {annotation(suffix, net.provider): value for suffix, value in values.items()}
 
 
 UNITS = (Unit("pod", "Pod", _pod),)

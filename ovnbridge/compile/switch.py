@@ -29,7 +29,7 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
     if not isinstance(subnet, Subnet):
         return
     opts = options(reader)
-    if subnet.metadata.deleting and not reader.any("ip-subnet", name):
+    if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
         yield Finalizer("Subnet", name, FINALIZER, present=False)
         return
     yield Finalizer("Subnet", name, FINALIZER)

@@ -4,6 +4,6 @@
 feeds it once and prints what it would write.
 """
 
-from ovnbridge.controller.state import KINDS, NB_COLUMNS, ControllerState
+from ovnbridge.controller.state import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 
-__all__ = ["KINDS", "NB_COLUMNS", "ControllerState"]
+__all__ = ["KINDS", "NB_COLUMNS", "OPTIONAL_KINDS", "ControllerState"]

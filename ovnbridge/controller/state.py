@@ -10,26 +10,41 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, owns
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
+from ovnbridge.compile.vip import ROUTER_MAC
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
-from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.address import IP, IPPool, Vip
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
 from ovnbridge.model.crd.vpc import Vpc
-from ovnbridge.model.kube import Namespace, Node, Pod
+from ovnbridge.model.kube import (
+    Namespace,
+    NetworkAttachmentDefinition,
+    Node,
+    Pod,
+    StatefulSet,
+    VirtualMachine,
+    VirtualMachineInstance,
+)
 from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, Atom, Key, Ref
 from ovnbridge.model.resource import IP as IP_RESOURCE
 from ovnbridge.model.resource import (
+    IP_POOL,
     NAMESPACE,
+    NETWORK_ATTACHMENT_DEFINITION,
     NODE,
     OVN_EIP,
     POD,
     PROVIDER_NETWORK,
+    STATEFUL_SET,
     SUBNET,
+    VIP,
+    VIRTUAL_MACHINE,
+    VIRTUAL_MACHINE_INSTANCE,
     VLAN,
     VPC,
     Resource,
@@ -47,12 +62,22 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (VLAN, Vlan),
     (VPC, Vpc),
     (SUBNET, Subnet),
+    (IP_POOL, IPPool),
+    (VIP, Vip),
     (IP_RESOURCE, IP),
     (OVN_EIP, OvnEip),
+    (STATEFUL_SET, StatefulSet),
+    (VIRTUAL_MACHINE, VirtualMachine),
+    (VIRTUAL_MACHINE_INSTANCE, VirtualMachineInstance),
+    (NETWORK_ATTACHMENT_DEFINITION, NetworkAttachmentDefinition),
     (POD, Pod),
 )
 """Kubernetes kinds that the controller reads, with their decoded types."""
 
+OPTIONAL_KINDS: Final = frozenset({"VirtualMachine", "VirtualMachineInstance", "NetworkAttachmentDefinition"})
+"""Kinds that a cluster may not know: an absent definition means that there are no such objects."""
+
+ROUTER_PORTS: Final = "Logical_Router_Port"
 NB_COLUMNS: Final = monitored_columns(NORTHBOUND)
 """NB columns to replicate."""
 
@@ -73,7 +98,10 @@ class ControllerState:
         self.source = KubeSource(
             self.world,
             self.reactor.wake,
-            {IP_RESOURCE.kind: self.reactor.allocator.observe_ip},
+            {
+                IP_RESOURCE.kind: self.reactor.allocator.observe_ip,
+                VIP.kind: self.reactor.allocator.observe_vip,
+            },
             self.reactor.object_changed,
         )
         self._database = database
@@ -112,6 +140,8 @@ class ControllerState:
         for table, rows in changes.items():
             for uuid, change in rows.items():
                 key = self.replica.key_of(table, uuid) if change.new is not None else None
+                if table == ROUTER_PORTS and key is not None:
+                    self._router_port_changed(key)
                 if key is None:
                     continue
                 if change.old is None:
@@ -133,6 +163,11 @@ class ControllerState:
                 self.world.put(DHCP_ROWS, dhcp_key(key), uuid)
         if rows:
             self.reactor.wake()
+
+    def _router_port_changed(self, key: Key) -> None:
+        """Load balancers' addresses answer with the MAC of their router's port, which may be older than we are."""
+        row = self.replica.find(ROUTER_PORTS, key)
+        self.world.put(ROUTER_MAC, str(key), row.columns.get("mac") if row is not None else None)
 
     def _members(self, table: str, key: Key, old: Mapping[str, Any]) -> set[tuple[str, Atom]] | None:
         """The members of a row that a change is about, None when it is about more."""

@@ -4,14 +4,27 @@ Fed with subnets and leases (the IP objects, which are the write-ahead ledger); 
 through `reactor/`. Keeps no truth of its own: rebuilt from the World at start.
 """
 
-from ovnbridge.ipam.ledger import NO_ADDRESS, AddressRequest, Lease, Ledger, Refusal, SubnetFacts, SubnetUsage, answers
+from ovnbridge.ipam.ledger import Ledger
 from ovnbridge.ipam.ranges import RangeSet
+from ovnbridge.ipam.values import (
+    NO_ADDRESS,
+    AddressRequest,
+    Lease,
+    PoolFacts,
+    PoolUsage,
+    Refusal,
+    SubnetFacts,
+    SubnetUsage,
+    answers,
+)
 
 __all__ = [
     "NO_ADDRESS",
     "AddressRequest",
     "Lease",
     "Ledger",
+    "PoolFacts",
+    "PoolUsage",
     "RangeSet",
     "Refusal",
     "SubnetFacts",

@@ -7,84 +7,55 @@ it, so a crash loses nothing: the object either exists or the address is free ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Final, TypeAlias
 
 import msgspec
 
 from ovnbridge.ipam.pool import FamilyPool, Holders
-from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of, usable
-
-OUT_OF_RANGE: Final = "AddressOutOfRange"
-CONFLICT: Final = "AddressConflict"
-NO_ADDRESS: Final = "NoAvailableAddress"
-NO_SUBNET: Final = "NoSubnet"
-INVALID_FAMILY: Final = "InvalidIPFamily"
-
-
-class AddressRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a claim asks for.
-
-    `subnets`: candidates, in order. `addresses`: candidate static groups, each `ip` or `v4,v6`; empty means the next
-    free one. `family`: "", "IPv4" or "IPv6" to ask for one family of a dual-stack subnet. `mac`: "" to have one made,
-    or a static one; `want_mac=False` for networks that carry none. `skip`: addresses never taken by chance (node
-    addresses). `keep`: the owner runs with its lease, which fits whatever else is asked. `pod`, `namespace`, `node`,
-    `pod_type` describe the owner on the IP object.
-    """
-
-    subnets: tuple[str, ...]
-    addresses: tuple[str, ...] = ()
-    family: str = ""
-    mac: str = ""
-    want_mac: bool = True
-    skip: frozenset[str] = frozenset()
-    keep: bool = False
-    pod: str = ""
-    namespace: str = ""
-    node: str = ""
-    pod_type: str = ""
-
-
-class Lease(msgspec.Struct, frozen=True, gc=False):
-    """Addresses held by an owner; "" where a family or the MAC is absent."""
-
-    subnet: str
-    v4: str = ""
-    v6: str = ""
-    mac: str = ""
-
-
-class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """Why a request cannot be met: one of spec C.5's reasons, and a sentence for the user."""
-
-    reason: str
-    message: str
-    subnets: tuple[str, ...] = ()
-
-
-class SubnetFacts(msgspec.Struct, frozen=True, gc=False):
-    """What the ledger must know about a subnet; `cidr_block` is empty for MAC-only subnets."""
-
-    name: str
-    cidr_block: str
-    gateway: str = ""
-    exclude_ips: tuple[str, ...] = ()
-
-
-Decision: TypeAlias = Lease | Refusal
+from ovnbridge.ipam.ranges import RangeSet
+from ovnbridge.ipam.values import (
+    CONFLICT,
+    INVALID_FAMILY,
+    NO_ADDRESS,
+    NO_SUBNET,
+    OUT_OF_RANGE,
+    AddressRequest,
+    Decision,
+    Lease,
+    PoolFacts,
+    PoolUsage,
+    Refusal,
+    SubnetFacts,
+    SubnetUsage,
+    answers,
+)
+from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
 
 
 class _Subnet:
-    def __init__(self, facts: SubnetFacts) -> None:
+    def __init__(self, facts: SubnetFacts, named: Mapping[str, PoolFacts]) -> None:
         self.facts = facts
+        self.named: Mapping[str, PoolFacts] = {}
         self.macs: Holders[str] = Holders()
         self.pools: dict[int, FamilyPool] = {}
         self.excluded: set[str] = set()
-        """Owners with an address in excludeIps, which do not count as users (spec E.1)."""
+        """Owners that do not count as users (spec E.1): with an address in excludeIps, or one that another holds."""
         gateways = {host_family(g): number_of(g) for g in facts.gateway.split(",") if host_family(g) is not None}
         for net in networks(facts.cidr_block):
             self.pools[net.version] = FamilyPool(net, gateways.get(net.version), facts.exclude_ips)
+        self.set_named(named)
+
+    def set_named(self, named: Mapping[str, PoolFacts]) -> None:
+        """Learn the named pools of this subnet."""
+        self.named = named
+        for version, pool in self.pools.items():
+            pool.set_named(
+                {
+                    name: RangeSet((low, high) for v, low, high in facts.ranges if v == version)
+                    for name, facts in named.items()
+                }
+            )
 
     def addresses(self, lease: Lease) -> Iterator[tuple[FamilyPool, int]]:
         """The lease's addresses, with the pools that they belong to."""
@@ -99,6 +70,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self._subnets: dict[str, _Subnet] = {}
+        self._pools: dict[str, PoolFacts] = {}
+        self._pools_of: dict[str, dict[str, PoolFacts]] = {}
+        """Named pools by subnet, in the order of their names."""
         self._leases: dict[str, Lease] = {}
         self._owners: dict[str, dict[str, None]] = {}
         """Owners by subnet, in the order in which they came; also of subnets that are unknown at present."""
@@ -111,9 +85,32 @@ class Ledger:
         if facts is None:
             self._subnets.pop(name, None)
         elif old is None or old.facts != facts:
-            subnet = self._subnets[name] = _Subnet(facts)
+            subnet = self._subnets[name] = _Subnet(facts, self._pools_of.get(name, {}))
             for owner in self._owners.get(name, ()):
                 self._occupy(subnet, owner, self._leases[owner])
+
+    def set_pool(self, name: str, facts: PoolFacts | None) -> None:
+        """Learn a new or changed named pool, or that it is gone. Its users keep their addresses (spec C.6)."""
+        old = self._pools.pop(name, None)
+        if facts is not None:
+            self._pools[name] = facts
+        for subnet in {f.subnet for f in (old, facts) if f is not None}:
+            pools = {n: f for n, f in self._pools_of.get(subnet, {}).items() if n != name}
+            if facts is not None and facts.subnet == subnet:
+                pools[name] = facts
+            self._pools_of[subnet] = dict(sorted(pools.items()))
+            if not pools:
+                del self._pools_of[subnet]
+            if subnet in self._subnets:
+                self._subnets[subnet].set_named(self._pools_of.get(subnet, {}))
+
+    def pool(self, name: str) -> PoolFacts | None:
+        """A named pool."""
+        return self._pools.get(name)
+
+    def pools_of(self, subnet: str) -> Iterator[str]:
+        """Names of a subnet's named pools."""
+        return iter(self._pools_of.get(subnet, ()))
 
     def restore(self, owner: str, lease: Lease) -> str | None:
         """Record a lease that exists as an IP object.
@@ -140,6 +137,9 @@ class Ledger:
         if subnet is not None:
             for pool, value in subnet.addresses(lease):
                 pool.give_back(value, owner)
+                heir = pool.using.get(value)
+                if heir is not None and value not in pool.reserved:
+                    subnet.excluded.discard(heir)
             if lease.mac:
                 subnet.macs.give_back(lease.mac.lower(), owner)
             subnet.excluded.discard(owner)
@@ -164,7 +164,8 @@ class Ledger:
     def fits(self, lease: Lease, request: AddressRequest) -> bool:
         """Whether an existing lease still answers the request (spec C.3: the same address is returned)."""
         subnet = self._subnets.get(lease.subnet)
-        return answers(lease, request, subnet.facts.cidr_block if subnet is not None else None)
+        cidr_block = subnet.facts.cidr_block if subnet is not None else None
+        return answers(lease, request, cidr_block, self._pools.get(request.pool))
 
     def allocate(self, owner: str, request: AddressRequest) -> Decision:
         """Take addresses for `owner`. Nothing is taken, and nothing lost, when the answer is a Refusal."""
@@ -177,16 +178,21 @@ class Ledger:
             if subnet is None:
                 refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid", request.subnets)
                 continue
-            for group in request.addresses or ("",):
-                decision = self._try(subnet, owner, request, group)
-                if isinstance(decision, Lease):
-                    self.release(owner)
-                    self._record(owner, decision)
-                    return decision
-                refusal = decision
+            pools = _pools_to_try(subnet, request)
+            if not pools:
+                asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
+                refusal = Refusal(NO_ADDRESS, f"subnet {name} has no addresses of {asked}")
+            for pool in pools:
+                for group in request.addresses or ("",):
+                    decision = self._try(subnet, owner, request, group, pool)
+                    if isinstance(decision, Lease):
+                        self.release(owner)
+                        self._record(owner, decision)
+                        return decision
+                    refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
 
-    def _try(self, subnet: _Subnet, owner: str, request: AddressRequest, group: str) -> Decision:
+    def _try(self, subnet: _Subnet, owner: str, request: AddressRequest, group: str, named: str) -> Decision:
         name = subnet.facts.name
         wanted = {4: IPV4, 6: IPV6}
         versions = [v for v in subnet.pools if not request.family or wanted[v] == request.family]
@@ -200,7 +206,7 @@ class Ledger:
                 return Refusal(OUT_OF_RANGE, f"address {text} is not in subnet {name} {subnet.facts.cidr_block}")
         chosen: dict[int, str] = {}
         for version in versions:
-            answer = self._choose(subnet, owner, version, static[version], request)
+            answer = self._choose(subnet, owner, version, static[version], request, named)
             if isinstance(answer, Refusal):
                 return answer
             chosen[version] = answer
@@ -209,12 +215,15 @@ class Ledger:
             return mac
         return Lease(name, chosen.get(4, ""), chosen.get(6, ""), mac)
 
-    def _choose(self, subnet: _Subnet, owner: str, version: int, static: str, request: AddressRequest) -> str | Refusal:
+    def _choose(
+        self, subnet: _Subnet, owner: str, version: int, static: str, request: AddressRequest, named: str
+    ) -> str | Refusal:
         pool, name = subnet.pools[version], subnet.facts.name
         if not static:
-            value = pool.next(_numbers(request.skip, version))
+            value = pool.next(_numbers(request.skip, version), named)
             if value is None:
-                return Refusal(NO_ADDRESS, f"no available IPv{version} address in subnet {name}")
+                where = f"ippool {named} of subnet {name}" if named else f"subnet {name}"
+                return Refusal(NO_ADDRESS, f"no available IPv{version} address in {where}")
             return text_of(value, version)
         value = number_of(static)
         if not pool.inside(value):
@@ -222,7 +231,7 @@ class Ledger:
         if value == pool.gateway:
             return Refusal(CONFLICT, f"address {static} is the gateway of subnet {name}")
         holder = pool.using.get(value)
-        if holder not in (None, owner):
+        if holder not in (None, owner, request.shares or owner):
             return Refusal(CONFLICT, f"address {static} in subnet {name} is already used by {holder}")
         return text_of(value, version)
 
@@ -232,7 +241,7 @@ class Ledger:
         if request.mac:
             mac = request.mac.lower()
             holder = subnet.macs.get(mac)
-            if holder not in (None, owner):
+            if holder not in (None, owner, request.shares or owner):
                 return Refusal(CONFLICT, f"MAC {mac} in subnet {subnet.facts.name} is already used by {holder}")
             return mac
         salt = 0
@@ -245,8 +254,9 @@ class Ledger:
     def _occupy(self, subnet: _Subnet, owner: str, lease: Lease) -> str | None:
         clash: str | None = None
         for pool, value in subnet.addresses(lease):
-            clash = pool.take(value, owner) or clash
-            if value in pool.reserved:
+            holder = pool.take(value, owner)
+            clash = holder or clash
+            if value in pool.reserved or holder is not None:
                 subnet.excluded.add(owner)
         if lease.mac:
             subnet.macs.take(lease.mac.lower(), owner)
@@ -262,53 +272,37 @@ class Ledger:
         texts: dict[int, tuple[int, str, str]] = {}
         for version, pool in subnet.pools.items():
             available = pool.available()
-            texts[version] = (available.count(), pool.text(available), pool.used_ranges())
+            texts[version] = (available.count(), pool.text(available), pool.text(pool.used()))
         empty = (0, "", "")
         using = len(self._owners.get(name, ())) - len(subnet.excluded)
         return SubnetUsage(using, *texts.get(4, empty), *texts.get(6, empty))
 
+    def pool_usage(self, name: str) -> PoolUsage | None:
+        """Counts and ranges for an IPPool's status (spec E.1), or None for one whose subnet is unknown."""
+        facts = self._pools.get(name)
+        subnet = self._subnets.get(facts.subnet) if facts is not None else None
+        if subnet is None:
+            return None
+        texts: dict[int, tuple[int, str, int, str]] = {}
+        for version, pool in subnet.pools.items():
+            available, used = pool.available(name), pool.used(name)
+            texts[version] = (available.count(), pool.text(available), used.count(), pool.text(used))
+        empty = (0, "", 0, "")
+        return PoolUsage(*texts.get(4, empty), *texts.get(6, empty))
 
-class SubnetUsage(msgspec.Struct, frozen=True, gc=False):
-    """Addresses in use and available in one subnet, with ranges as text (spec C.1 output form)."""
 
-    using: int
-    v4_available: int
-    v4_available_range: str
-    v4_using_range: str
-    v6_available: int
-    v6_available_range: str
-    v6_using_range: str
-
-
-def answers(lease: Lease, request: AddressRequest, cidr_block: str | None) -> bool:
-    """Whether a lease is what the request asks for; `cidr_block` is its subnet's.
-
-    A lease in a subnet that is unknown or invalid at the moment (None) is kept: a bad edit takes no addresses away.
-    """
-    if lease.subnet not in request.subnets:
-        return False
-    if cidr_block is None or request.keep:
-        return True
-    usable_of: dict[int, tuple[int, int]] = {net.version: usable(net) for net in networks(cidr_block)}
-    for text in filter(None, (lease.v4, lease.v6)):
-        low, high = usable_of.get(host_family(text) or 0, (0, -1))
-        if not low <= number_of(text) <= high:
-            return False
-    if request.addresses and not any(_matches(group, lease) for group in request.addresses):
-        return False
-    return not request.mac or request.mac.lower() == lease.mac.lower()
+def _pools_to_try(subnet: _Subnet, request: AddressRequest) -> tuple[str, ...]:
+    """The pools of a subnet that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
+    if request.addresses:
+        return ("",)
+    if request.pool:
+        return (request.pool,) if request.pool in subnet.named else ()
+    if request.pools:
+        return tuple(name for name in request.pools if name in subnet.named)
+    return ("",)
 
 
 @lru_cache(maxsize=64)
 def _numbers(addresses: frozenset[str], version: int) -> frozenset[int]:
     """The addresses of one family as integers; the same set of node addresses comes with every request."""
     return frozenset(number_of(text) for text in addresses if host_family(text) == version)
-
-
-def _matches(group: str, lease: Lease) -> bool:
-    """Whether every address of a static group is the lease's of that family, however it is written."""
-    return all(not text or _same(text, held) for text, held in zip(split(group), (lease.v4, lease.v6)))
-
-
-def _same(text: str, other: str) -> bool:
-    return bool(host_family(text)) and bool(host_family(other)) and number_of(text) == number_of(other)

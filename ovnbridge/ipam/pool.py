@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from ovnbridge.ipam.ranges import RangeSet
@@ -48,8 +49,27 @@ class Holders(Generic[K]):
         return False
 
 
+class _Walk:
+    """One pool's share of a network: handed out walking forward, released addresses last."""
+
+    def __init__(self, members: RangeSet, free: RangeSet) -> None:
+        self.members = members
+        self.free = free
+        self.released = RangeSet()
+
+    def next(self, skip: Container[int]) -> int | None:
+        value = self.free.first(skip)
+        if value is None and self.released:
+            self.free, self.released = self.free | self.released, RangeSet()
+            value = self.free.first(skip)
+        return value
+
+
 class FamilyPool:
-    """Allocates walking forward: a released address is handed out again only after the whole range was walked once."""
+    """Allocates walking forward: a released address is handed out again only after the whole range was walked once.
+
+    Named pools (IPPool objects) have their addresses to themselves; the pool `""` has the rest (spec C.6).
+    """
 
     def __init__(self, net: Network, gateway: int | None, excludes: Iterable[str]) -> None:
         self.network = net
@@ -57,53 +77,88 @@ class FamilyPool:
         self.using: Holders[int] = Holders()
         self.reserved = RangeSet(exclude_ranges(excludes, net))
         self._range = RangeSet([usable(net)])
-        self._free = self._range - self.reserved
-        if gateway is not None:
-            self._free.discard(gateway)
-        self._released = RangeSet()
-        self._used = RangeSet()
+        self._taken = RangeSet()
+        self._walks: dict[str, _Walk] = {}
+        self._named: tuple[list[int], list[int], list[str]] = ([], [], [])
+        """First and last addresses of the named pools' ranges, ascending, with the pool's name."""
+        self.set_named({})
+
+    def set_named(self, members: Mapping[str, RangeSet]) -> None:
+        """Learn all named pools. Of pools that intersect, the first one has the addresses.
+
+        A pool that has not changed goes on where it was; the others, and the default pool whenever one changed, walk
+        from the beginning again (spec C.6: "default pool Released cleared").
+        """
+        rest, walks = self._range.copy(), {}
+        for name, wanted in members.items():
+            mine = rest & wanted
+            rest = rest - mine
+            walks[name] = self._walk(name, mine)
+        walks[""] = self._walk("", rest)
+        self._walks = walks
+        spans = sorted((low, high, name) for name, walk in walks.items() if name for low, high in walk.members.ranges())
+        self._named = ([s[0] for s in spans], [s[1] for s in spans], [s[2] for s in spans])
+
+    def _walk(self, name: str, members: RangeSet) -> _Walk:
+        known = self._walks.get(name)
+        if known is not None and known.members == members:
+            return known
+        free = members - self.reserved - self._taken
+        if self.gateway is not None:
+            free.discard(self.gateway)
+        return _Walk(members, free)
 
     def inside(self, value: int) -> bool:
         """Whether the address is a usable one of this network."""
         return value in self._range
 
-    def next(self, skip: Container[int] = ()) -> int | None:
-        """The address the next allocation takes, or None when none is left."""
-        value = self._free.first(skip)
-        if value is None and self._released:
-            self._free, self._released = self._free | self._released, RangeSet()
-            value = self._free.first(skip)
-        return value
+    def pool_of(self, value: int) -> str:
+        """The pool that an address of this network is in."""
+        lows, highs, names = self._named
+        at = bisect_right(lows, value) - 1
+        return names[at] if at >= 0 and value <= highs[at] else ""
+
+    def next(self, skip: Container[int] = (), pool: str = "") -> int | None:
+        """The address the next allocation from a pool takes, or None when none is left."""
+        walk = self._walks.get(pool)
+        return walk.next(skip) if walk is not None else None
 
     def take(self, value: int, owner: str) -> str | None:
         """Mark an address as used by `owner`. Returns who holds it, when that is somebody else."""
         clash = self.using.take(value, owner)
-        if self._counts(value):
-            self._used.add(value)
-        self._free.discard(value)
-        self._released.discard(value)
+        if value in self._range:
+            self._taken.add(value)
+            walk = self._walks[self.pool_of(value)]
+            walk.free.discard(value)
+            walk.released.discard(value)
         return clash
 
     def give_back(self, value: int, owner: str) -> None:
         """Release an address if `owner` holds it."""
-        if self.using.give_back(value, owner) and self._counts(value):
-            self._used.discard(value)
-            if value != self.gateway:
-                self._released.add(value)
+        if self.using.give_back(value, owner) and value in self._range:
+            self._taken.discard(value)
+            if value not in self.reserved and value != self.gateway:
+                self._walks[self.pool_of(value)].released.add(value)
 
-    def _counts(self, value: int) -> bool:
-        return value in self._range and value not in self.reserved
+    # -- figures
 
-    def used_ranges(self) -> str:
-        """Used addresses as status text: `a-b,c`, without those that are excluded."""
-        return self.text(self._used)
+    def used(self, pool: str | None = None) -> RangeSet:
+        """Used addresses: of the network without those that are excluded, or all of one pool (spec C.6)."""
+        if pool is None:
+            return self._taken - self.reserved
+        walk = self._walks.get(pool)
+        return self._taken & walk.members if walk is not None else RangeSet()
 
-    def available(self) -> RangeSet:
-        """Addresses that can still be handed out."""
-        return self._free | self._released
+    def available(self, pool: str | None = None) -> RangeSet:
+        """Addresses that can still be handed out, of all pools or of one."""
+        found = RangeSet()
+        for name, walk in self._walks.items():
+            if pool is None or name == pool:
+                found = found | walk.free | walk.released
+        return found
 
     def text(self, ranges: RangeSet) -> str:
-        """Ranges as status text."""
+        """Ranges as status text: `a-b,c`."""
         version = self.network.version
         return ",".join(
             text_of(low, version) if low == high else f"{text_of(low, version)}-{text_of(high, version)}"

@@ -98,6 +98,58 @@ class Namespace(Struct, frozen=True, kw_only=True):
     metadata: ObjectMeta
 
 
+class PodTemplate(Struct, frozen=True, kw_only=True):
+    """`spec.template` of a workload, as far as its pods' annotations go."""
+
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class StatefulSetOrdinals(Struct, frozen=True, kw_only=True):
+    """`spec.ordinals`."""
+
+    start: int = 0
+
+
+class StatefulSetSpec(Struct, frozen=True, kw_only=True):
+    """`spec` of a StatefulSet."""
+
+    replicas: int = 1
+    ordinals: StatefulSetOrdinals | None = None
+    template: PodTemplate = PodTemplate()
+
+
+class StatefulSet(Struct, frozen=True, kw_only=True):
+    """A StatefulSet: its pods keep their addresses (spec C.9)."""
+
+    metadata: ObjectMeta
+    spec: StatefulSetSpec = StatefulSetSpec()
+
+
+class VirtualMachine(Struct, frozen=True, kw_only=True):
+    """A KubeVirt VirtualMachine: whether it is there is all that matters (spec C.9)."""
+
+    metadata: ObjectMeta
+
+
+class VirtualMachineInstance(Struct, frozen=True, kw_only=True):
+    """A KubeVirt VirtualMachineInstance, as far as its owner goes."""
+
+    metadata: ObjectMeta
+
+
+class NetworkAttachmentSpec(Struct, frozen=True, kw_only=True):
+    """`spec` of a NetworkAttachmentDefinition; `config` is a CNI configuration in JSON."""
+
+    config: str = ""
+
+
+class NetworkAttachmentDefinition(Struct, frozen=True, kw_only=True):
+    """A further network for pods (spec B.0)."""
+
+    metadata: ObjectMeta
+    spec: NetworkAttachmentSpec = NetworkAttachmentSpec()
+
+
 class LabelSelectorRequirement(Struct, frozen=True, kw_only=True):
     """One `matchExpressions` entry."""
 

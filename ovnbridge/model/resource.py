@@ -59,6 +59,8 @@ CUSTOM_RESOURCE_DEFINITION = Resource(
 NETWORK_ATTACHMENT_DEFINITION = Resource(
     "k8s.cni.cncf.io", "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True
 )
+VIRTUAL_MACHINE = Resource("kubevirt.io", "v1", "virtualmachines", "VirtualMachine", True)
+VIRTUAL_MACHINE_INSTANCE = Resource("kubevirt.io", "v1", "virtualmachineinstances", "VirtualMachineInstance", True)
 
 VPC = Resource("kubeovn.io", "v1", "vpcs", "Vpc", False)
 SUBNET = Resource("kubeovn.io", "v1", "subnets", "Subnet", False)
@@ -66,3 +68,5 @@ IP = Resource("kubeovn.io", "v1", "ips", "IP", False)
 VLAN = Resource("kubeovn.io", "v1", "vlans", "Vlan", False)
 PROVIDER_NETWORK = Resource("kubeovn.io", "v1", "provider-networks", "ProviderNetwork", False)
 OVN_EIP = Resource("kubeovn.io", "v1", "ovn-eips", "OvnEip", False)
+IP_POOL = Resource("kubeovn.io", "v1", "ippools", "IPPool", False)
+VIP = Resource("kubeovn.io", "v1", "vips", "Vip", False)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ovnbridge.controller import KINDS, NB_COLUMNS, ControllerState
+from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.kube.connection import Connection
 from ovnbridge.kube.reflector import Reflector
 from ovnbridge.model.crd.codec import convert
@@ -105,6 +105,7 @@ async def from_cluster(kubeconfig: str, remotes: tuple[str, ...]) -> tuple[Contr
             resource=resource,
             decoder=kind,
             sink=state.source,
+            optional=resource.kind in OPTIONAL_KINDS,
             on_malformed=lambda r, name, ns, error: problems.append(f"{r.kind} {ns}/{name}: {error}"),
         )
         for resource, kind in KINDS

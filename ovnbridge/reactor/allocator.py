@@ -2,8 +2,9 @@
 
 Level-triggered per owner: `decide` compares the claim with the IP object and says which object must exist. The writer
 creates it (create is the compare-and-swap), and it comes back through the watch or the reply as World data, upon which
-the pod unit yields the port. Nothing here writes; nothing is remembered that the IP objects do not say, except leases
-whose object is being written.
+the pod unit yields the port. Where the object exists before its addresses (a Vip, a reservation made by hand) the
+answer is put into the World as a `Grant`, and the unit that claims writes it into its object. Nothing here writes;
+nothing is remembered that the objects do not say, except leases whose object is being written.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ovnbridge.compile.lease import ip_body, lease_value
+from ovnbridge.compile.lease import (
+    GRANT,
+    POOL_SCOPE,
+    POOL_USAGE,
+    RESERVATION,
+    STICKY,
+    addressed,
+    ip_body,
+    lease_value,
+    vip_lease,
+    vip_owner,
+)
 from ovnbridge.engine.desired import DesiredStore
 from ovnbridge.engine.world import World
-from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, Refusal, SubnetFacts
+from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, PoolFacts, Refusal, SubnetFacts
 from ovnbridge.model.address import IPV4, IPV6
-from ovnbridge.model.crd.address import IP, IPSpec
+from ovnbridge.model.crd.address import IP, IPSpec, Vip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
@@ -80,31 +92,70 @@ class Allocator:
             if isinstance(ip, IP) and ip.metadata.uid == ended:
                 return Ended(ip.metadata, ip.spec)
             del self._ended[owner]
-        if isinstance(ip, IP):
+        found = ip if isinstance(ip, IP) else None
+        self._world.put(STICKY, owner, found.spec.pod_type if found is not None and found.spec.pod_type else None)
+        by_hand = found is not None and found.metadata.label(LABEL_IP_RESERVED) != "false"
+        self._world.put(RESERVATION, owner, True if by_hand and _of_pod_or_node(owner, found) else None)
+        self._observe(owner, lease_value(found) if found is not None and addressed(found) else None, found is None)
+        return ip
+
+    def observe_vip(self, name: str, vip: Any | None) -> Any | None:
+        """A Vip came, changed or went. Returns it."""
+        self._observe(vip_owner(name), vip_lease(vip) if isinstance(vip, Vip) else None, vip is None)
+        return vip
+
+    def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:
+        pending = self._pending.get(owner)
+        if lease is not None:
             self._pending.pop(owner, None)
-            before, lease = self.ledger.lease(owner), lease_value(ip)
+            self._world.put(GRANT, owner, None)
+            before = self.ledger.lease(owner)
             clash = self.ledger.restore(owner, lease)
-            if clash is not None:
-                log.error("address held twice owner=%s other=%s subnet=%s", owner, clash, ip.spec.subnet)
-            self._usage_stale(ip.spec.subnet)
+            if clash is not None and not self._shared(owner, clash):
+                log.error("address held twice owner=%s other=%s subnet=%s", owner, clash, lease.subnet)
+            self._usage_stale(lease.subnet)
             if before is not None and before != lease:
                 self._freed(before.subnet)
-        elif owner not in self._pending:
+        elif pending is None or (gone and pending.grant):
+            self._pending.pop(owner, None)
+            self._world.put(GRANT, owner, None)
             released = self.ledger.release(owner)
             if released is not None:
                 self._freed(released.subnet)
         self._dirty[owner] = None
-        return ip
+
+    def _shared(self, owner: str, other: str) -> bool:
+        """Whether one of two holders is a pod that has taken over the address of the other one, a Vip."""
+        for pod, vip in ((owner, other), (other, owner)):
+            found = self._world.get("Vip", vip.removeprefix(vip_owner("")))
+            if vip.startswith(vip_owner("")) and isinstance(found, Vip):
+                return found.metadata.label(LABEL_IP_RESERVED) == pod
+        return False
 
     def follow_pools(self, names: Iterable[str]) -> None:
-        """Subnets' address ranges came, changed or went."""
+        """Address ranges of subnets and IPPools came, changed or went."""
         for name in names:
             pool = self._desired.pool(name)
             facts = pool.facts if pool is not None else None
+            if name.startswith(POOL_SCOPE):
+                self._follow_ippool(name.removeprefix(POOL_SCOPE), facts if isinstance(facts, PoolFacts) else None)
+                continue
             self.ledger.set_subnet(name, facts if isinstance(facts, SubnetFacts) else None)
-            for reason in _REASONS:
-                self._dirty.update(self._refused.get((name, reason), {}))
-            self._usage_stale(name)
+            self._changed(name)
+
+    def _follow_ippool(self, name: str, facts: PoolFacts | None) -> None:
+        old = self.ledger.pool(name)
+        self.ledger.set_pool(name, facts)
+        if facts is None:
+            self._world.put(POOL_USAGE, name, None)
+        for subnet in {f.subnet for f in (old, facts) if f is not None}:
+            self._changed(subnet)
+
+    def _changed(self, subnet: str) -> None:
+        """A subnet's ranges are others: whoever was refused may be answered now."""
+        for reason in _REASONS:
+            self._dirty.update(self._refused.get((subnet, reason), {}))
+        self._usage_stale(subnet)
 
     def touch_claims(self, owners: Iterable[str]) -> None:
         """Claims came, changed or went."""
@@ -136,7 +187,8 @@ class Allocator:
     def _decide(self, owner: str) -> None:
         claim = self._desired.claim(owner)
         request = claim.request if claim is not None and isinstance(claim.request, AddressRequest) else None
-        if self._world.get("IP", owner) is not None:
+        ip = self._world.get("IP", owner)
+        if ip is not None and not (isinstance(ip, IP) and not addressed(ip)):
             self._answered(owner)
             self._touch("IP", owner)
         elif owner in self._pending:
@@ -145,21 +197,27 @@ class Allocator:
             held = self.ledger.lease(owner)
             if request is not None and held is not None and self.ledger.fits(held, request):
                 self._pending[owner] = request
-        elif request is None:
+        elif request is None or (request.grant and self.ledger.lease(owner) is not None):
             self._answered(owner)
+        elif ip is not None and not request.grant:
+            return  # the object is there, without addresses: whoever made it is to fill it in
         else:
             decision = self.ledger.allocate(owner, request)
             if isinstance(decision, Lease):
                 self._pending[owner] = request
                 self._answered(owner)
                 self._usage_stale(decision.subnet)
-                self._touch("IP", owner)
+                if request.grant:
+                    self._world.put(GRANT, owner, decision)
+                else:
+                    self._touch("IP", owner)
             else:
                 self._refuse(owner, request, decision)
 
     def _refuse(self, owner: str, request: AddressRequest, refusal: Refusal) -> None:
         self._world.put("Refusal", owner, refusal)
-        reason = f"{NO_ADDRESS}{request.family}" if refusal.reason == NO_ADDRESS else ""
+        named = request.pool or request.pools
+        reason = f"{NO_ADDRESS}{request.family}" if refusal.reason == NO_ADDRESS and not named else ""
         queues = tuple((subnet, reason) for subnet in refusal.subnets)
         if self._queues.get(owner) != queues:
             self._leave(owner)
@@ -194,7 +252,7 @@ class Allocator:
         """The IP object that must exist for a lease that is not written yet."""
         request = self._pending.get(owner)
         lease = self.ledger.lease(owner)
-        if request is None or lease is None:
+        if request is None or lease is None or request.grant:
             return None
         return ip_body(owner, request, lease, self._owner_reference(request))
 
@@ -216,7 +274,7 @@ class Allocator:
         if ip.metadata.deleting:
             return True  # somebody wants it gone: only our finalizer is in the way
         # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
-        if ip.metadata.label(LABEL_IP_RESERVED) != "false" or ip.spec.pod_type:
+        if ip.metadata.label(LABEL_IP_RESERVED) != "false":
             return False
         claim = self._desired.claim(owner)
         if claim is None:
@@ -255,13 +313,20 @@ class Allocator:
         """Put the counts of the subnets whose use has changed into the World."""
         for subnet in self._stale_usage:
             self._world.put("Usage", subnet, self.ledger.usage(subnet))
+            for pool in self.ledger.pools_of(subnet):
+                self._world.put(POOL_USAGE, pool, self.ledger.pool_usage(pool))
         self._stale_usage.clear()
 
 
-def _of_pod_or_node(owner: str, ip: IP) -> bool:
-    """Whether the object is the lease of a pod's primary interface or of a node, the kinds that are claimed here."""
+def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
+    """Whether the object is the lease of a pod's interface or of a node, the kinds that are claimed here."""
+    if ip is None:
+        return False
     spec = ip.spec
-    return owner == (port_name(spec.pod_name, spec.namespace) if spec.namespace else node_port_name(spec.node_name))
+    if not spec.namespace:
+        return owner == node_port_name(spec.node_name)
+    primary = port_name(spec.pod_name, spec.namespace)
+    return owner == primary or owner.startswith(f"{primary}.")
 
 
 def _of_subnet(owner: str) -> bool:

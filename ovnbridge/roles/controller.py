@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from ovnbridge.compile import UNITS
 from ovnbridge.compile.problem import TABLE, problem_key
-from ovnbridge.controller import KINDS, NB_COLUMNS, ControllerState
+from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.lease import Elector, Leadership
@@ -64,7 +64,7 @@ class Controller:
         shared.objects.subscribe(self.state.source)
         cache = await shared.cache()
         for resource, decoder in KINDS:
-            cache.want(resource, decoder)
+            cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_loop(shared.health.metrics), name="loop lag")

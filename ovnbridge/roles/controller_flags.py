@@ -112,6 +112,8 @@ def compile_options(settings: argparse.Namespace) -> Options:
         kubernetes_service_host=settings.kubernetes_service_host,
         network_type=settings.network_type,
         pod_nic_type=settings.pod_nic_type,
+        keep_vm_ip=settings.keep_vm_ip,
+        non_primary_cni_mode=settings.non_primary_cni_mode,
         enable_lb=settings.enable_lb,
         ls_dnat_mod_dl_dst=settings.ls_dnat_mod_dl_dst,
         ls_ct_skip_dst_lport_ips=settings.ls_ct_skip_dst_lport_ips,

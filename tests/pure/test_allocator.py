@@ -299,8 +299,6 @@ def reserved(labels: dict[str, str]) -> Json:
 FOREIGN = (
     reserved({"ovn.kubernetes.io/ip_reserved": "true"}),
     reserved({}),
-    merged(reserved({"ovn.kubernetes.io/ip_reserved": "false"}), {"spec": {"podType": "StatefulSet"}}),
-    merged(reserved({"ovn.kubernetes.io/ip_reserved": "false"}), {"metadata": {"name": "vm.a.net.a.ovn"}}),
     merged(reserved({}), {"metadata": {"name": "vip1"}, "spec": {"podName": "vip1", "namespace": ""}}),
 )
 
@@ -325,11 +323,17 @@ def test_a_reservation_waits_for_its_pod() -> None:
     assert address(cluster, "vm.a") == "10.21.0.6"
 
 
-def test_a_reservation_without_an_address_is_not_mistaken_for_a_lease() -> None:
+def test_a_reservation_without_an_address_is_given_one() -> None:
     empty = merged(reserved({}), {"spec": {"v4IpAddress": "", "ipAddress": "", "macAddress": ""}})
     cluster = ready(empty, pod("a/vm", "n-1"))
-    assert "ovn.kubernetes.io/allocated" not in cluster.get("Pod", "a/vm")["metadata"]["annotations"]
-    assert cluster.engine.desired.row("Logical_Switch_Port", "vm.a") is None
+    held = cluster.get("IP", "vm.a")
+    assert held["metadata"]["labels"]["ovn.kubernetes.io/ip_reserved"] == "true"
+    assert held["spec"]["v4IpAddress"] == held["spec"]["ipAddress"] == "10.21.0.2"
+    notes = cluster.get("Pod", "a/vm")["metadata"]["annotations"]
+    assert notes["ovn.kubernetes.io/ip_address"] == "10.21.0.2"
+    assert notes["ovn.kubernetes.io/mac_address"] == held["spec"]["macAddress"]
+    cluster.delete("Pod", "a/vm").run()
+    assert cluster.get("IP", "vm.a")["spec"]["v4IpAddress"] == "10.21.0.2"
 
 
 def test_a_reservation_that_is_not_what_the_pod_asks_for() -> None:

@@ -39,10 +39,11 @@ def add_foreign_rows(cluster: Cluster) -> None:
     put("Logical_Switch", name="theirs", external_ids={"neutron": "yes"})
     put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name="their-port")
     put("Logical_Switch", name="external", external_ids={"note": "no vendor"})
-    attachment = {**VENDOR, "ls": "theirs", "pod": "a/p0"}
-    put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name="p0.a.net.a.ovn", external_ids=attachment)
-    vip = {"name": "vip2.", "options": {"arp_proxy": "true"}, "external_ids": {**VENDOR, "ls": "theirs"}}
-    put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", **vip)
+    for name in ("eip1", "mcast-querier.theirs"):
+        ids = {**VENDOR, "ls": "theirs"}
+        put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name=name, external_ids=ids)
+    virtual = {"name": "theirs-vip-10.1.1.9", "type": "virtual", "external_ids": {**VENDOR, "ls": "theirs"}}
+    put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", **virtual)
     put("Port_Group", name="deny.a", external_ids={**VENDOR, "np": "a/deny"})
     acl = {"direction": "to-lport", "priority": 2000, "match": "outport == @deny.a && ip", "action": "drop", "tier": 2}
     put("ACL", Ref("Port_Group", "deny.a"), "acls", external_ids={**VENDOR, "parent": "deny.a"}, **acl)
@@ -55,7 +56,7 @@ def add_foreign_rows(cluster: Cluster) -> None:
         "action": "reroute",
         "nexthops": frozenset({"10.1.1.1"}),
     }
-    ids = {**VENDOR, "subnet": "ovn-default"}
+    ids = {"subnet": "ovn-default"}
     put("Logical_Router_Policy", Ref("Logical_Router", "their-router"), "policies", external_ids=ids, **policy)
     put("Logical_Router_Static_Route", Ref("Logical_Router", "their-router"), "static_routes", ip_prefix="0.0.0.0/0")
 

@@ -1,0 +1,250 @@
+"""Vip objects (spec A.6, C.8, D.3, D.13, F.5); expected values typed from the spec and reference/parity/06."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.addresses import address, events, notes, port, ready, subset, vip
+from tests.support.cluster import Cluster, Json, merged, pod, subnet, vpc
+
+VENDOR = {"vendor": "kube-ovn", "ls": "s1"}
+
+
+def status(cluster: Cluster, name: str) -> Json:
+    return dict(cluster.get("Vip", name)["status"])
+
+
+def reserved(cluster: Cluster, name: str) -> str | None:
+    value: str | None = cluster.get("Vip", name)["metadata"]["labels"].get("ovn.kubernetes.io/ip_reserved")
+    return value
+
+
+def using(cluster: Cluster, name: str = "s1") -> int:
+    cluster.state.reactor.settle()
+    cluster.run()
+    return int(cluster.get("Subnet", name)["status"]["v4usingIPs"])
+
+
+def test_the_object_after_allocation() -> None:
+    """As in reference/parity/06-addresses: finalizer, labels, spec and status filled in, no condition."""
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"))
+    made = cluster.get("Vip", "v")
+    assert made["metadata"]["finalizers"] == ["kubeovn.io/kube-ovn-controller"]
+    assert made["metadata"]["labels"] == {"ovn.kubernetes.io/subnet": "s1", "ovn.kubernetes.io/ip_reserved": ""}
+    assert made["spec"]["v4ip"] == made["status"]["v4ip"] == "10.21.0.50"
+    assert made["spec"]["macAddress"] == made["status"]["mac"]
+    assert int(made["status"]["mac"][:2], 16) & 3 == 2
+    assert made["status"].get("conditions", []) == []
+    assert not [key for kind, key in cluster.api.objects if kind == "IP" and not key.startswith("node-")]
+    assert using(cluster) == 1
+
+
+def test_random_and_dual() -> None:
+    cluster = ready(vip("v", "s2", macAddress="00:00:00:AA:00:01"))
+    assert (status(cluster, "v")["v4ip"], status(cluster, "v")["v6ip"]) == ("10.22.0.2", "fd22::2")
+    assert status(cluster, "v")["mac"] == "00:00:00:aa:00:01"
+    cluster.apply(pod("b/p", "n-1")).run()
+    assert address(cluster, "p.b") == "10.22.0.3,fd22::3"
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "columns"),
+    [
+        ({}, "v", None),  # no namespace: no port
+        (
+            {"type": "switch_lb_vip"},
+            "v.",
+            {"type": "", "options": {"arp_proxy": "true"}, "external_ids": VENDOR},
+        ),
+        (
+            {"type": "switch_lb_vip", "namespace": "a"},
+            "v.a",
+            {"type": "", "options": {"arp_proxy": "true"}, "external_ids": VENDOR},
+        ),
+        ({"type": "kube_host_vm_vip", "namespace": "a"}, "v.a", {"type": "", "options": {}, "external_ids": VENDOR}),
+        (
+            {"namespace": "a"},
+            "v",
+            {"type": "virtual", "options": {"virtual-ip": "10.21.0.50"}, "external_ids": VENDOR},
+        ),
+    ],
+)
+def test_ports(spec: dict[str, str], name: str, columns: dict[str, object] | None) -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50", **spec))
+    row = port(cluster, name)
+    if columns is None:
+        assert row is None
+        return
+    subset(row, **columns)
+    assert row is not None
+    mac = status(cluster, "v")["mac"]
+    if spec.get("type"):
+        assert row["addresses"] == {f"{mac} 10.21.0.50"}
+    if spec.get("type") == "switch_lb_vip":
+        assert mac == cluster.row("Logical_Router_Port", "ovn-cluster-s1")["mac"]
+    cluster.delete("Vip", "v").run()
+    assert port(cluster, name) is None
+    assert ("Vip", "v") not in cluster.api.objects
+    assert using(cluster) == 0
+
+
+def test_the_mac_of_a_router_port_that_is_older_than_we_are() -> None:
+    cluster = ready()
+
+    def drawn(content: dict[str, dict[str, dict[str, Any]]]) -> None:
+        for row in content["Logical_Router_Port"].values():
+            row["mac"] = "5a:6c:69:76:cc:23"
+
+    cluster.database.edit(drawn)
+    cluster.start()
+    cluster.apply(vip("v", "s1", type="switch_lb_vip", v4ip="10.21.0.50")).run()
+    assert status(cluster, "v")["mac"] == "5a:6c:69:76:cc:23"
+    subset(port(cluster, "v."), addresses={"5a:6c:69:76:cc:23 10.21.0.50"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (vip("v", ""), "subnet is required"),
+        (vip("v", "gone"), "gone"),
+        (vip("v", "s1", v4ip="10.99.0.1"), "10.99.0.1"),
+        (vip("v", "s1", v4ip="nonsense"), "nonsense"),
+        (vip("v", "s2", v6ip="FD22::9"), "lower case"),
+        (vip("v", "s1", v4ip="10.21.0.1"), "gateway"),
+        (vip("v", "s1", v4ip="10.21.0.9"), "q.a"),
+        (vip("v", "s1", macAddress="nonsense"), "nonsense"),
+    ],
+)
+def test_refusals_end_when_the_cause_ends(spec: Json, said: str) -> None:
+    cluster = ready(pod("a/q", "n-1", ip_address="10.21.0.9"))
+    cluster.apply(spec).run()
+    assert any(said in message for message in events(cluster, "Vip", "v")), events(cluster, "Vip", "v")
+    ready_condition = {c["type"]: c["status"] for c in status(cluster, "v")["conditions"]}
+    assert ready_condition["Ready"] == "False"
+    assert not status(cluster, "v").get("v4ip")
+    if said == "q.a":
+        cluster.delete("Pod", "a/q").run()
+    elif said == "gone":
+        cluster.apply(subnet("gone", cidrBlock="10.21.0.0/24", vpc="x"), vpc("x")).run()
+    else:
+        cluster.apply(vip("v", "s1", v4ip="10.21.0.77", macAddress="", v6ip="")).run()
+    assert status(cluster, "v")["v4ip"]
+    assert status(cluster, "v").get("conditions", []) == []
+    assert not events(cluster, "Vip", "v")
+
+
+def test_a_pod_is_told_that_a_vip_holds_the_address() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), pod("a/p", "n-1", ip_address="10.21.0.50"))
+    assert "vip/v" in events(cluster, "Pod", "a/p", "AcquireAddressFailed")[0]
+    cluster.delete("Vip", "v").run()
+    assert address(cluster, "p.a") == "10.21.0.50"
+
+
+def test_the_address_does_not_change() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"))
+    before = status(cluster, "v")
+    cluster.apply(merged(cluster.get("Vip", "v"), {"spec": {"v4ip": "10.21.0.51"}})).run()
+    assert {k: status(cluster, "v")[k] for k in before} == before
+    assert "cannot be changed" in events(cluster, "Vip", "v")[0]
+    cluster.apply(pod("a/p", "n-1", ip_address="10.21.0.51")).run()
+    assert address(cluster, "p.a") == "10.21.0.51"
+
+
+# -- allowed address pairs
+
+
+def test_virtual_parents() -> None:
+    cluster = ready(
+        vip("v", "s1", v4ip="10.21.0.50", namespace="a", selector=["app: web"]),
+        merged(pod("a/p1", "n-1", aaps="v"), {"metadata": {"labels": {"app": "web"}}}),
+        merged(pod("a/p2", "n-2", aaps="w, v", port_security="true"), {"metadata": {"labels": {"app": "web"}}}),
+        merged(pod("a/p3", "n-2", aaps="v"), {"metadata": {"labels": {"app": "other"}}}),
+        merged(pod("b/p4", "n-2", aaps="v"), {"metadata": {"labels": {"app": "web"}}}),
+        pod("a/p5", "n-1"),
+    )
+    subset(
+        port(cluster, "v"), options={"virtual-ip": "10.21.0.50", "virtual-parents": "p1.a,p2.a"}, addresses=frozenset()
+    )
+    row = port(cluster, "p2.a")
+    assert row is not None
+    assert row["external_ids"] == {**VENDOR, "pod": "a/p2", "vips": "10.21.0.50", "attach-vips": "true"}
+    (own,) = row["addresses"]
+    assert row["port_security"] == {f"{own} 10.21.0.50"}
+    other = port(cluster, "p4.b")
+    assert other is not None
+    assert "vips" not in other["external_ids"]
+    cluster.delete("Pod", "a/p2").run()
+    subset(port(cluster, "v"), options={"virtual-ip": "10.21.0.50", "virtual-parents": "p1.a"})
+    cluster.delete("Vip", "v").run()
+    row = port(cluster, "p1.a")
+    assert row is not None
+    assert row["external_ids"] == {**VENDOR, "pod": "a/p1"}
+
+
+def test_no_namespace_no_pair() -> None:
+    """reference/parity/06-addresses, q2: a Vip without a namespace belongs to nobody's pods."""
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), pod("a/q2", "n-2", aaps="v", port_security="true"))
+    row = port(cluster, "q2.a")
+    assert row is not None
+    assert row["external_ids"] == {**VENDOR, "pod": "a/q2"}
+    assert row["port_security"] == row["addresses"]
+
+
+# -- pods that take a Vip's address over
+
+
+def test_a_pod_takes_the_address_over() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"))
+    mac = status(cluster, "v")["mac"]
+    cluster.apply(pod("a/p", "n-1", vip="v")).run()
+    assert reserved(cluster, "v") == "p.a"
+    assert address(cluster, "p.a") == "10.21.0.50"
+    assert notes(cluster, "Pod", "a/p")["mac_address"] == mac
+    assert using(cluster) == 1, "one address in use, whoever has it"
+    cluster.apply(pod("a/late", "n-1", vip="v"), pod("a/thief", "n-1", ip_address="10.21.0.50")).run()
+    assert "p.a" in events(cluster, "Pod", "a/late", "AcquireAddressFailed")[0]
+    assert not address(cluster, "late.a")
+    assert not address(cluster, "thief.a")
+    cluster.start()
+    assert cluster.run() == []
+    assert using(cluster) == 1
+    cluster.delete("Pod", "a/p").run()
+    assert reserved(cluster, "v") == "late.a"
+    assert address(cluster, "late.a") == "10.21.0.50"
+    cluster.delete("Pod", "a/late").run()
+    assert reserved(cluster, "v") == ""
+    assert not address(cluster, "thief.a"), "the Vip has it again"
+    assert using(cluster) == 1
+
+
+def test_a_vip_in_use_is_deleted_when_the_pod_is_gone() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), pod("a/p", "n-1", vip="v"))
+    cluster.delete("Vip", "v").run()
+    assert ("Vip", "v") in cluster.api.objects
+    cluster.delete("Pod", "a/p").run()
+    assert ("Vip", "v") not in cluster.api.objects
+    cluster.apply(pod("a/next", "n-1", ip_address="10.21.0.50")).run()
+    assert address(cluster, "next.a") == "10.21.0.50"
+
+
+def test_a_crash_between_decision_and_write() -> None:
+    cluster = ready()
+    cluster.apply(vip("v", "s1"))
+    cluster.hear()
+    cluster.start()
+    cluster.apply(pod("a/p", "n-1")).run()
+    held = {status(cluster, "v")["v4ip"], address(cluster, "p.a")}
+    assert held == {"10.21.0.2", "10.21.0.3"}
+    ledger = cluster.state.reactor.allocator
+    assert not ledger._pending
+    assert cluster.world.size("Grant") == 0
+
+
+def test_a_subnet_is_not_deleted_under_a_vip() -> None:
+    cluster = ready(vip("v", "s1", type="switch_lb_vip"))
+    cluster.delete("Subnet", "s1").run()
+    assert ("Subnet", "s1") in cluster.api.objects
+    cluster.delete("Vip", "v").run()
+    assert ("Subnet", "s1") not in cluster.api.objects
