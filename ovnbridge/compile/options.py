@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     skip_conntrack_dst_cidrs: str = ""
     node_local_dns_ip: str = ""
     prefer_local_backend: bool = False
+    external_switch: str = "external"
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
 

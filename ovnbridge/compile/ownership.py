@@ -1,7 +1,8 @@
 """Which existing NB rows are ours to delete when nobody desires them (DESIGN section 1, point 4).
 
-Vendor-marked rows of features that are compiled here. Rows of features that are not built yet, and all rows without the
-mark, are foreign: untouched and reported by `doctor`. Rows of a held subnet stay whatever is desired.
+Vendor-marked rows of features that are compiled here. Rows of features that are not built yet (spec part D; one case
+for each in tests/pure/test_takeover.py), and all rows without the mark, are foreign: untouched and reported by `plan`.
+Rows of a held subnet stay whatever is desired.
 """
 
 from __future__ import annotations
@@ -19,11 +20,35 @@ _Test = Callable[[ActualRow], bool]
 
 def _port(row: ActualRow) -> bool:
     """Ports of pods' primary interfaces, of nodes and towards routers; not those of attachments, Vips and so on."""
-    kind, name = row.columns.get("type") or "", row.columns.get("name")
-    if not ours(row) or kind not in {"", "router"}:
+    kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
+    if not ours(row) or kind not in {"", "router"} or _transit(external_id(row, "ls")):
+        return False
+    if kind == "router":
+        return True
+    values = row.columns.get("options")
+    if isinstance(values, Mapping) and values.keys() & _FEATURE_OPTIONS:
         return False
     namespace, _, pod = external_id(row, "pod").partition("/")
-    return kind == "router" or (name == port_name(pod, namespace) if pod else str(name).startswith(node_port_name("")))
+    return name == port_name(pod, namespace) if pod else name.startswith(node_port_name(""))
+
+
+_FEATURE_OPTIONS: Final = frozenset({"arp_proxy", "activation-strategy", "virtual-ip"})
+"""Options of ports of Vips and of virtual machines that migrate (spec D.13, D.22)."""
+
+
+def primary_port(row: ActualRow) -> bool:
+    """Whether a logical switch port is of a kind that is compiled here; others' places in port groups are theirs."""
+    return _port(row)
+
+
+def _transit(switch: str) -> bool:
+    """Transit switches of OVN-IC: `ts`, `ts0`, `ts1` … (spec D.19)."""
+    return switch.startswith("ts") and (switch == "ts" or switch[2:].isdigit())
+
+
+def _switch(row: ActualRow) -> bool:
+    name = str(row.columns.get("name", ""))
+    return ours(row) and not _transit(name) and name != "ovn-external"
 
 
 def _group(row: ActualRow) -> bool:
@@ -33,7 +58,7 @@ def _group(row: ActualRow) -> bool:
 
 def _policy(row: ActualRow) -> bool:
     """Policies that name what they are for: a subnet or a node. Gateway and U2O policies are other modules'."""
-    if external_id(row, "isU2ORoutePolicy") or not ours(row):
+    if not ours(row) or any(external_id(row, mark) for mark in ("isU2ORoutePolicy", "isLocalDnsCache")):
         return False
     if row.columns.get("priority") in {29250}:
         return False
@@ -62,7 +87,7 @@ def _vpc_load_balancer(row: ActualRow) -> bool:
 
 
 _OWNED: Final[Mapping[str, _Test]] = {
-    "Logical_Switch": ours,
+    "Logical_Switch": _switch,
     "Logical_Router": ours,
     "Logical_Router_Port": _router_port,
     "Logical_Switch_Port": _port,
@@ -90,7 +115,7 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
     if table == "Logical_Switch":
-        return (name,)
+        return (name, uplink_scope(name))
     if table == "Logical_Router":
         return (vpc_scope(name),)
     if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
@@ -101,12 +126,17 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))
         return (subnet, uplink_scope(subnet))
     subnet = external_id(row, "subnet") or external_id(row, "ls")
-    if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
-        return (subnet, uplink_scope(subnet))
+    if table == "Logical_Switch_Port" and not external_id(row, "pod"):
+        return (subnet, uplink_scope(subnet))  # towards a router, or bare: a gateway's address (OvnEip)
     return (subnet,)
 
 
-def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "") -> bool:
-    """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it."""
+def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:
+    """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it.
+
+    `nat`: the router that it belongs to has NAT rows, for which Kube-OVN adds source routes (spec D.5).
+    """
     test = _OWNED.get(table)
-    return test is not None and test(row) and not any(map(held, _scopes(table, row, parent)))
+    if test is None or not test(row) or any(map(held, _scopes(table, row, parent))):
+        return False
+    return not (nat and table == "Logical_Router_Static_Route" and row.columns.get("policy") == "src-ip")

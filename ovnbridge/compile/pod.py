@@ -16,7 +16,7 @@ from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.kube import Pod
 from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
-from ovnbridge.model.ovn import VENDOR, Ref
+from ovnbridge.model.ovn import VENDOR, Ref, Value
 
 
 def alive(pod: Pod) -> bool:
@@ -68,6 +68,8 @@ def _pod(reader: Reader, key: str) -> Iterator[Item]:
     pod = reader.get("Pod", key)
     if not isinstance(pod, Pod) or pod.spec.host_network or not alive(pod):
         return
+    if pod.metadata.annotation(annotation("virtualmachine")):
+        return  # its port and lease are the virtual machine's (spec D.22), which is not compiled yet
     opts = options(reader)
     owner = port_name(pod.metadata.name, pod.metadata.namespace)
     lease = lease_of(reader, owner)
@@ -148,20 +150,22 @@ def _request(reader: Reader, pod: Pod, lease: IP | None, opts: Options, *, runs:
 
 def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> Iterator[Item]:
     ids = {"vendor": VENDOR, "ls": view.name, "pod": f"{pod.metadata.namespace}/{pod.metadata.name}"}
-    if view.vpc != "ovn-cluster":
+    groups = list(filter(None, pod.metadata.annotation(annotation("security_groups")).split(",")))
+    if groups:
+        ids |= {"security_groups": "/".join(groups), **{f"associated_sg_{group}": "true" for group in groups}}
+    if view.vpc != "ovn-cluster" and "default-securitygroup" not in groups:
         ids["associated_sg_default-securitygroup"] = "false"
-    secure = pod.metadata.annotation(annotation("port_security")) == "true"
-    yield Row(
-        "Logical_Switch_Port",
-        owner,
-        {
-            "name": owner,
-            "addresses": address_columns(lease),
-            "port_security": address_columns(lease) if secure else frozenset(),
-            "external_ids": ids,
-        },
-        parent=Ref("Logical_Switch", view.name),
-    )
+    layer2 = pod.metadata.annotation(annotation("layer2_forward")) == "true"
+    columns: dict[str, Value] = {
+        "name": owner,
+        "addresses": address_columns(lease) | {"unknown"} if layer2 else address_columns(lease),
+        "external_ids": ids,
+    }
+    if not any(pod.metadata.annotation(annotation(name)) for name in ("aaps", "port_vips")):
+        # With further addresses allowed on the port, which is not compiled yet, the column is left as it is.
+        secure = pod.metadata.annotation(annotation("port_security")) == "true"
+        columns["port_security"] = address_columns(lease) if secure else frozenset()
+    yield Row("Logical_Switch_Port", owner, columns, parent=Ref("Logical_Switch", view.name))
     node = pod.spec.node_name
     if not node or view.vpc != opts.cluster_router or not view.needs_router:
         return

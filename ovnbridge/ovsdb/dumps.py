@@ -123,7 +123,9 @@ class _Readable:
             for number, label in enumerate(labels):
                 known = self._candidates(column, label)
                 if not known:
-                    raise ValueError(f"{place[0]} {self._label(place)}: {place[2]} refers to {label}, which is not there")
+                    raise ValueError(
+                        f"{place[0]} {self._label(place)}: {place[2]} refers to {label}, which is not there"
+                    )
                 for target in known:
                     fit = 0 if len(known) == 1 else self._fit(place, column, target)
                     choices.append((-fit, order, place, number, target))

@@ -33,7 +33,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], WireTables]:
     try:
         found = documents(data)
     except ValueError as error:
-        raise ValueError(f"neither an OVSDB database file nor JSON: {error}") from error
+        raise ValueError(f"neither a database file of OVSDB nor JSON: {error}") from error
     if is_table_dump(found):
         tables, columns = read_table_dump(found)
         return _schema_of_dump(columns, known), tables
@@ -67,6 +67,8 @@ class FileDatabase:
         self.name = schema.name
         self.schema: DatabaseSchema | None = schema
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
+        self.unread: dict[str, int] = {}
+        """How many rows the tables have that were not asked for, those with none left out."""
         self.synced = asyncio.Event()
         self._listeners: list[Any] = []
 
@@ -77,6 +79,7 @@ class FileDatabase:
         database = cls(DatabaseSchema.from_json(document))
         if missing := database._missing(columns):
             raise ValueError(f"a database {database.name!r}, without the table {', '.join(missing)}")
+        database.unread = {name: len(rows) for name, rows in tables.items() if rows and name not in columns}
         await database._load(tables, columns)
         return database
 

@@ -109,5 +109,6 @@ def compile_options(settings: argparse.Namespace) -> Options:
         skip_conntrack_dst_cidrs=settings.skip_conntrack_dst_cidrs,
         node_local_dns_ip=settings.node_local_dns_ip,
         prefer_local_backend=settings.enable_ovn_lb_prefer_local,
+        external_switch=settings.external_gateway_switch,
         load_balancers={k: getattr(settings, f"cluster_{k.replace('-', '_')}_loadbalancer") for k in kinds},
     )
