@@ -18,7 +18,8 @@ from ovnbridge.operations.explain import explain_object, explain_row, rows_named
 from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files, kind_of
 from ovnbridge.operations.report import PlanReport
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
-from ovnbridge.settings import comma_list, parse
+from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.settings import parse
 
 _FAILED = 1
 _DIFFERENT = 2
@@ -78,7 +79,9 @@ async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, ar
             raise InputError("--from-dir needs --nb FILE")
         state, notes = await from_files(values.from_dir, Path(values.nb))
     else:
-        state, notes = await from_cluster(values.kubeconfig, comma_list(values.nb or settings.ovn_nb_addr))
+        state, notes = await from_cluster(
+            values.kubeconfig, northbound_remotes(values.nb or settings.ovn_nb_addr), tls_files(settings)
+        )
     for warning in notes.warnings:
         print(f"ovnbridge: ignored: {warning}", file=sys.stderr)
     for problem in notes.problems:

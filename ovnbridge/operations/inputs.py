@@ -18,6 +18,7 @@ from ovnbridge.model.crd.codec import convert
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.dumps import documents
 from ovnbridge.ovsdb.file import FileDatabase
+from ovnbridge.ovsdb.transport import TlsFiles
 
 Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
@@ -167,13 +168,15 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     return state, notes
 
 
-async def from_cluster(kubeconfig: str, remotes: tuple[str, ...]) -> tuple[ControllerState, Notes]:
+async def from_cluster(
+    kubeconfig: str, remotes: tuple[str, ...], tls: TlsFiles | None = None
+) -> tuple[ControllerState, Notes]:
     """State of a running cluster, read once. Raises InputError when it cannot be reached within 30 s."""
     if not remotes:
         raise InputError("no OVN NB remotes: give --nb or set OVN_NB_ADDR")
     notes = Notes()
     try:
-        database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False)
+        database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False, tls=tls)
     except ValueError as error:
         raise InputError(f"OVN NB {','.join(remotes)}: {error}") from error
     state = ControllerState(database)
