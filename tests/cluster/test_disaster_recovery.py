@@ -7,6 +7,9 @@ time in which the nodes' ovn-controllers follow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import re
 import shutil
 import signal
 import time
@@ -15,6 +18,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Cluster, until
 
+from ovnbridge.lab.errors import LabError
+
+_PINGS = 100
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -64,21 +70,50 @@ async def _lose_database(cluster: Cluster, how: str, replace: object) -> None:
     await server.kill(signal.SIGKILL)
     await until(lambda: _gone(cluster), what="NB's server ended")
     await replace(_file(cluster))  # type: ignore[operator]
+    assert await _ports_in(cluster, _file(cluster)) != ports, "the file is not an older one"
+    pinging = asyncio.create_task(_pings(cluster))
     await server.start()
 
     async def rebuilt() -> bool:
-        return await cluster.ports() == ports and await _rows(cluster) == rows
+        with contextlib.suppress(LabError):  # the server does not listen yet
+            return await cluster.ports() == ports and await _rows(cluster) == rows
+        return False
 
     await until(rebuilt, timeout=60, what="the same rows")
     written = time.monotonic() - began
     while not (matrix := await lab.ping_matrix(nodes=True)).ok:
         assert time.monotonic() - began < 120, matrix.table()
         await asyncio.sleep(0.2)
-    print(f"\nNB {how}: rows after {written:.1f} s, all traffic after {time.monotonic() - began:.1f} s")
+    everything = time.monotonic() - began
+    lost = await pinging
+    print(
+        f"\nNB {how}: rows after {written:.1f} s, all traffic after {everything:.1f} s; {lost} of {_PINGS} pings lost"
+    )
     assert await _addresses(cluster) == addresses
     assert _pids(cluster) == {**pids, "nb": _pids(cluster)["nb"]}, "something was restarted"
     assert await _restarts(cluster) == restarts, "a container was restarted"
     await cluster.quiet()
+
+
+async def _pings(cluster: Cluster) -> int:
+    """A ping each 50 ms from one pod to another on another node, beginning now; how many are not answered."""
+    pods = (await cluster.get("pods", "-n", "first-light"))["items"]
+    source = pods[0]
+    target = next(p for p in pods if p["spec"]["nodeName"] != source["spec"]["nodeName"])
+    command = ("ping", "-q", "-W1", "-i0.05", f"-c{_PINGS}", target["status"]["podIP"])
+    done = await cluster.lab.exec(
+        source["metadata"]["name"], *command, namespace="first-light", check=False, timeout=60
+    )
+    found = re.search(r"(\d+) received", done.stdout)
+    assert found is not None, done
+    return _PINGS - int(found[1])
+
+
+async def _ports_in(cluster: Cluster, file: Path) -> set[str]:
+    """Names of the logical switch ports in a database file that is not served."""
+    query = json.dumps(["OVN_Northbound", {"op": "select", "table": "Logical_Switch_Port", "where": []}])
+    done = await cluster.lab.central_exec("ovsdb-tool", "query", str(file), query)
+    return {row["name"] for row in json.loads(done.stdout)[0]["rows"]}
 
 
 async def _gone(cluster: Cluster) -> bool:
