@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -118,7 +118,11 @@ class ControllerState:
 
     def diff(self, table: str, key: Key) -> list[Change]:
         """What must be written for one row."""
-        changes = self._differ.diff(table, key, self.reactor.members_to_compare((table, key)))
+        return self.compare(table, key, self.reactor.members_to_compare((table, key)))
+
+    def compare(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
+        """`diff` of all of a row, or of some members (see `Differ.diff`); notes nothing."""
+        changes = self._differ.diff(table, key, members)
         if table == "Port_Group" and any(isinstance(change, Mutate) and change.remove for change in changes):
             changes = [change for change in map(self._spare, changes) if change is not None]
         return changes

@@ -14,8 +14,16 @@ import orjson
 from ovnbridge.controller import ControllerState
 from ovnbridge.observe.log import configure
 from ovnbridge.operations.dry_run import dry_run
-from ovnbridge.operations.explain import explain_object, explain_row, rows_named, tables
-from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files, kind_of
+from ovnbridge.operations.explain import (
+    explain_object,
+    explain_row,
+    find_kind,
+    find_table,
+    object_key,
+    rows_named,
+    unknown,
+)
+from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files
 from ovnbridge.operations.report import PlanReport
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
@@ -38,7 +46,9 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "explain", help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)"
     )
     explain.add_argument("what", metavar="TABLE|KIND")
-    explain.add_argument("name", metavar="NAME")
+    explain.add_argument(
+        "name", metavar="NAME", help="a row's natural key or parts of it, with | between; an object's name"
+    )
     _add_inputs(explain)
     explain.set_defaults(run=_runner(_explain))
 
@@ -104,15 +114,13 @@ async def _plan(values: argparse.Namespace) -> int:
 async def _explain(values: argparse.Namespace) -> int:
     state, _, settings = await _state(values)
     await dry_run(state, compile_options(settings))
-    kind = kind_of(values.what)
-    if kind is not None:
-        found = [explain_object(state, kind, values.name)]
-    elif values.what in tables():
-        found = [explain_row(state, row) for row in rows_named(state, values.what, values.name)]
-        if not found:
-            raise InputError(f"no {values.what} {values.name!r} is there or wanted")
+    kind, table = find_kind(values.what), find_table(values.what)
+    if table is not None:
+        found = [explain_row(state, row) for row in rows_named(state, table, values.name)]
+    elif kind is not None:
+        found = [explain_object(state, kind, object_key(state, kind, values.name))]
     else:
-        raise InputError(f"{values.what} is neither a table ({', '.join(tables())}) nor a kind")
+        raise unknown(values.what)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     else:

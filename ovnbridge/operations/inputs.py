@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -208,17 +208,3 @@ async def from_cluster(
         await asyncio.gather(*tasks, return_exceptions=True)
         await connection.close()
     return state, notes
-
-
-def kind_of(name: str) -> str | None:
-    """The kind for `pod`, `pods`, `Pod`, … , None when it is not one that the controller reads."""
-    wanted = name.lower()
-    for resource, _ in KINDS:
-        if wanted in {resource.kind.lower(), resource.plural}:
-            return resource.kind
-    return None
-
-
-def kinds() -> Mapping[str, Any]:
-    """Resources by kind."""
-    return {kind: resource for kind, (resource, _) in _BY_KIND.items()}

@@ -36,6 +36,18 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 
+def named(state: ControllerState, value: Any) -> Any:
+    """An existing value with rows instead of their UUIDs."""
+    if isinstance(value, Mapping):
+        return {name: named(state, entry) for name, entry in value.items()}
+    if isinstance(value, Set):
+        return frozenset(named(state, entry) for entry in value)
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        return value
+    keys = ((table, state.replica.key_of(table, value)) for table in NORTHBOUND)
+    return next((Ref(table, key) for table, key in keys if key is not None), value)
+
+
 NOBODY: Final = "nobody"
 """The owner of rows that nothing asks for any more."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -124,23 +136,11 @@ class PlanReport:
             operation["columns"] = plain(change.columns)
         elif isinstance(change, Update):
             operation["columns"] = plain(change.columns)
-            operation["before"] = plain(self._named(change.before))
+            operation["before"] = plain(named(self._state, change.before))
         elif isinstance(change, Mutate):
             operation |= {"column": change.column, "add": plain(change.add)}
-            operation["remove"] = plain(self._named(change.remove))
+            operation["remove"] = plain(named(self._state, change.remove))
         return operation
-
-    def _named(self, value: Any) -> Any:
-        """An existing value with rows instead of their UUIDs."""
-        if isinstance(value, Mapping):
-            return {name: self._named(entry) for name, entry in value.items()}
-        if isinstance(value, Set):
-            return frozenset(self._named(entry) for entry in value)
-        if not isinstance(value, str) or not _UUID.fullmatch(value):
-            return value
-        replica = self._state.replica
-        keys = ((table, replica.key_of(table, value)) for table in NORTHBOUND)
-        return next((Ref(table, key) for table, key in keys if key is not None), value)
 
     def _classify(self, run: DryRun) -> None:
         """What becomes of each row, counted by owner; a row that is replaced counts once, as changed."""
