@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from ovnbridge.roles import Role, Shared
 from ovnbridge.settings import KLOG_FLAGS, Flag, comma_list, parse
 
 log = logging.getLogger(__name__)
+
+_END_SECONDS = 4.0
+"""Time that roles are given to end; with what the elector needs to let go of its lease it is less than a lease's life
+after its last renewal."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,11 +111,27 @@ async def _serve(roles: Sequence[Role], settings: dict[str, argparse.Namespace],
         if task.done() and not task.cancelled():
             error = task.exception()
             if error is not None:
-                log.error("role ended role=%s error=%r", task.get_name(), error, exc_info=error)
-                status = 1
+                told = _expected(error)
+                log.error(
+                    "role ended role=%s error=%r", task.get_name(), told or error, exc_info=None if told else error
+                )
+                status = max(status, getattr(told, "exit_status", 1))
     for task in tasks:
         task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*tasks, return_exceptions=True)
-    await shared.close()
+    _, hanging = await asyncio.wait(tasks, timeout=_END_SECONDS)
+    if hanging:
+        log.error("roles that do not end are abandoned roles=%s", ",".join(sorted(t.get_name() for t in hanging)))
+        logging.shutdown()
+        os._exit(status or 1)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await shared.close()
+    log.info("ended status=%d", status)
     return status
+
+
+def _expected(error: BaseException) -> BaseException | None:
+    """The one exception in (groups of) an error that says with which status the process ends; None if there is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_expected, error.exceptions)), None)
+    return error if hasattr(error, "exit_status") else None

@@ -25,6 +25,7 @@ from ovnbridge.compile import (
     vip,
     vlan,
     vpc,
+    vpc_external,
     workload,
 )
 from ovnbridge.engine.engine import Unit
@@ -33,6 +34,7 @@ from ovnbridge.engine.world import Index
 UNITS: tuple[Unit, ...] = (
     *cluster.UNITS,
     *vpc.UNITS,
+    *vpc_external.UNITS,
     *switch.UNITS,
     *subnet_status.UNITS,
     *u2o.UNITS,

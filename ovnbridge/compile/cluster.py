@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.options import Options, has_column, options
+from ovnbridge.compile.ownership import uplink_scope
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Item, Member, Object, Row
+from ovnbridge.engine.items import Hold, Item, Member, Object, Row
 from ovnbridge.model.address import default_gateway, protocol
 from ovnbridge.model.ovn import VENDOR, Ref
 
@@ -23,6 +24,7 @@ def _cluster(reader: Reader, key: str) -> Iterator[Item]:
     yield from _objects(opts)
     yield from _global(opts)
     yield from _deny_all(reader)
+    yield Hold(uplink_scope(opts.external_gateway_switch))  # spec D.18, not compiled yet
 
 
 def _objects(opts: Options) -> Iterator[Item]:

@@ -1,7 +1,8 @@
 """Which existing NB rows are ours to delete when nobody desires them (DESIGN section 1, point 4).
 
-Vendor-marked rows of features that are compiled here. Rows of features that are not built yet, and all rows without the
-mark, are foreign: untouched and reported by `doctor`. Rows of a held subnet stay whatever is desired.
+Vendor-marked rows of features that are compiled here. Rows of features that are not built yet (spec part D; one case
+for each in tests/pure/test_takeover.py), and all rows without the mark, are foreign: untouched and reported by `plan`.
+Rows of a held subnet stay whatever is desired.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Final
 
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
-from ovnbridge.model.address import host_family
 from ovnbridge.model.names import (
     MCAST_PREFIX,
     bfd_port_name,
@@ -29,19 +29,37 @@ _Test = Callable[[ActualRow], bool]
 def _port(row: ActualRow) -> bool:
     """Ports of pods, nodes, subnets and Vips, and those towards routers; not those of gateways and so on."""
     kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
-    if not ours(row) or kind not in {"", "router", "localnet", "virtual"}:
-        return False
     subnet = external_id(row, "ls")
+    if not ours(row) or kind not in {"", "router", "localnet", "virtual"} or _transit(subnet):
+        return False
     if kind == "localnet" or name.startswith(MCAST_PREFIX):
         return name in (localnet_port_name(subnet), mcast_owner(subnet))
     if kind:
         return True
     namespace, _, pod = external_id(row, "pod").partition("/")
     if pod:
+        values = row.columns.get("options")
+        if isinstance(values, Mapping) and "activation-strategy" in values:
+            return False  # of a virtual machine that migrates (spec D.22), which is not compiled here
         primary = port_name(pod, namespace)
         return name == primary or name.startswith(f"{primary}.")
-    # `<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node.
+    # `<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node, and is held.
     return name.startswith(node_port_name("")) or "." in name
+
+
+def compiled_port(row: ActualRow) -> bool:
+    """Whether a logical switch port is of a kind that is compiled here; others' places in port groups are theirs."""
+    return _port(row)
+
+
+def _transit(switch: str) -> bool:
+    """Transit switches of OVN-IC: `ts`, `ts0`, `ts1` … (spec D.19)."""
+    return switch.startswith("ts") and (switch == "ts" or switch[2:].isdigit())
+
+
+def _switch(row: ActualRow) -> bool:
+    name = str(row.columns.get("name", ""))
+    return ours(row) and not _transit(name) and name != "ovn-external"
 
 
 def _group(row: ActualRow) -> bool:
@@ -101,7 +119,7 @@ def _vpc_load_balancer(row: ActualRow) -> bool:
 
 
 _OWNED: Final[Mapping[str, _Test]] = {
-    "Logical_Switch": ours,
+    "Logical_Switch": _switch,
     "Logical_Router": ours,
     "Logical_Router_Port": _router_port,
     "Logical_Switch_Port": _port,
@@ -155,22 +173,14 @@ def node_gateway_scope(node: str) -> str:
     return f"node-gateway:{node}"
 
 
-def eip_routes_scope(router: str) -> str:
-    """Scope of a router's routes by source for single addresses, which have their own way out (spec D.5, D.18)."""
-    return f"eip-routes:{router}"
-
-
 def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
     if table == "Logical_Switch":
-        return (name,)
+        return (name, uplink_scope(name))
     if table == "Logical_Router":
         return (vpc_scope(name),)
-    if table == "Logical_Router_Static_Route":
-        own_way = row.columns.get("policy") == "src-ip" and host_family(str(row.columns.get("ip_prefix", "")))
-        return (vpc_scope(str(parent)), *((eip_routes_scope(str(parent)),) if own_way else ()))
-    if table == "Logical_Router_Policy" and _plain(row):
+    if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
         return (vpc_scope(str(parent)),)
     if table == "ACL":
         return (str(parent), acl_scope(str(parent)))
@@ -191,6 +201,8 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         options = row.columns.get("options")
         port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""
         return (subnet, uplink_scope(subnet), port_scope(port))
+    if table == "Logical_Switch_Port" and not external_id(row, "pod"):
+        return (subnet, uplink_scope(subnet), port_scope(name))
     shared = row.columns.get("priority") == 29000 if table == "Logical_Router_Policy" else not external_id(row, "np")
     if not subnet and shared and external_id(row, "node"):
         return (node_gateway_scope(external_id(row, "node")),)
@@ -205,7 +217,12 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     return (subnet, uplink_scope(subnet), port_scope(name))
 
 
-def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "") -> bool:
-    """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it."""
+def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:
+    """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it.
+
+    `nat`: the router that it belongs to has NAT rows, for which Kube-OVN adds source routes (spec D.5).
+    """
     test = _OWNED.get(table)
-    return test is not None and test(row) and not any(map(held, _scopes(table, row, parent)))
+    if test is None or not test(row) or any(map(held, _scopes(table, row, parent))):
+        return False
+    return not (nat and table == "Logical_Router_Static_Route" and row.columns.get("policy") == "src-ip")

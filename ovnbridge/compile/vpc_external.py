@@ -13,9 +13,9 @@ import msgspec
 
 from ovnbridge.compile.chassis import EXTERNAL_GATEWAY, external_chassis, spread
 from ovnbridge.compile.options import Options, options
-from ovnbridge.compile.ownership import eip_routes_scope, port_scope
+from ovnbridge.compile.ownership import port_scope
 from ovnbridge.compile.subnet import subnet_view
-from ovnbridge.engine.engine import Reader
+from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Hold, Item, Member, Object, Row
 from ovnbridge.model import address
 from ovnbridge.model.crd.ovn_nat import OvnEip
@@ -105,8 +105,6 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
     if router == opts.cluster_router:
         if opts.external_gateway_switch not in made:
             yield Hold(port_scope(router_port_name(router, opts.external_gateway_switch)))
-        if vpc.spec.enable_external or vpc.status.enable_external:
-            yield Hold(eip_routes_scope(router))
     watched = made.get(opts.external_gateway_switch)
     if _wants_bfd(vpc, opts) and isinstance(watched, Attachment) and watched.gateway:
         yield from _session(reader, router, watched, opts)
@@ -184,3 +182,12 @@ def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> I
             "external_ids": {"vendor": VENDOR},
         },
     )
+
+
+def _eip_port(reader: Reader, name: str) -> Iterator[Item]:
+    """The bare port of an OvnEip of type lsp (spec D.14), which is not compiled yet."""
+    if isinstance(reader.get("OvnEip", name), OvnEip):
+        yield Hold(port_scope(name))
+
+
+UNITS = (Unit("ovn-eip", "OvnEip", _eip_port),)

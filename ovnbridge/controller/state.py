@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
+
+import msgspec
 
 from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
-from ovnbridge.compile.ownership import OWNED_TABLES, owns
+from ovnbridge.compile.ownership import OWNED_TABLES, compiled_port, owns
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.compile.vip import ROUTER_MAC
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.engine.desired import RowKey
-from ovnbridge.engine.diff import ActualRow, Change, Differ
+from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP, IPPool, Vip
@@ -187,12 +189,35 @@ class ControllerState:
 
     def diff(self, table: str, key: Key) -> list[Change]:
         """What must be written for one row."""
-        return self._differ.diff(table, key, self.reactor.members_to_compare((table, key)))
+        return self.compare(table, key, self.reactor.members_to_compare((table, key)))
+
+    def compare(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
+        """`diff` of all of a row, or of some members (see `Differ.diff`); notes nothing."""
+        changes = self._differ.diff(table, key, members)
+        if table == "Port_Group" and any(isinstance(change, Mutate) and change.remove for change in changes):
+            changes = [change for change in map(self._spare, changes) if change is not None]
+        return changes
+
+    def _spare(self, change: Change) -> Change | None:
+        """Leave ports in a group that are not compiled here."""
+        if not isinstance(change, Mutate) or change.column != "ports":
+            return change
+        gone = frozenset(uuid for uuid in change.remove if not self._others_port(uuid))
+        return msgspec.structs.replace(change, remove=gone) if change.add or gone else None
+
+    def _others_port(self, uuid: str) -> bool:
+        key = self.replica.key_of("Logical_Switch_Port", uuid)
+        row = self.replica.find("Logical_Switch_Port", key) if key is not None else None
+        return row is not None and not compiled_port(row)
 
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""
         parent = self.replica.key_of(*row.parent) if row.parent is not None else None
-        return owns(table, row, self.engine.desired.held, parent or "")
+        nat = False
+        if table == "Logical_Router_Static_Route" and parent is not None:
+            router = self.replica.find("Logical_Router", parent)
+            nat = router is not None and bool(router.columns.get("nat"))
+        return owns(table, row, self.engine.desired.held, parent or "", nat=nat)
 
     def owned_rows(self) -> Iterable[tuple[str, Key]]:
         """Keys of all existing rows of tables in which rows may be ours."""

@@ -153,6 +153,9 @@ class Differ:
         for name, value in row.columns.items():
             if (name in facts.adopted and name not in row.exact) or not self._actual.has_column(row.table, name):
                 continue
+            if name == "external_ids" and facts.kept_ids and isinstance(value, Mapping):
+                held = actual.columns.get(name) or {}
+                value = {**{n: entry for n, entry in held.items() if n.startswith(facts.kept_ids)}, **value}
             value = _adopting(value, actual.columns.get(name), name, facts, row)
             if not same(self._resolved(value), actual.columns.get(name)):
                 changed[name] = value

@@ -42,6 +42,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `adopted`: columns and `"map:subkey"` entries whose value stands when the row already exists (Kube-OVN drew it at
     random), unless `Row.exact` names them.
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
+    `kept_ids`: prefixes of the external_ids that others write into rows of ours and that stand.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
     `rank`: order in which rows are inserted (low first); deletes go the other way round.
     """
@@ -52,6 +53,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     parents: tuple[tuple[str, str], ...] = ()
     adopted: tuple[str, ...] = ()
     parent_hint: str = ""
+    kept_ids: tuple[str, ...] = ()
     write_only: tuple[str, ...] = ()
     rank: int = 50
 
@@ -73,6 +75,7 @@ _NB: Final = (
             "selection_fields",
             "ip_port_mappings",
         ),
+        kept_ids=("kube-ovn.io/local-external-vip/",),
         rank=10,
     ),
     TableFacts(
@@ -168,6 +171,7 @@ _NB: Final = (
         ),
         parents=(("Logical_Switch", "ports"),),
         parent_hint="external_ids:ls",
+        kept_ids=("vips", "attach-vips"),
         rank=40,
     ),
     TableFacts(

@@ -1,9 +1,14 @@
-"""/metrics, /livez, /readyz and /healthz of a process, shared by its roles (spec E.8, node B2 step 10)."""
+"""/metrics, /livez, /readyz and /healthz of a process, shared by its roles (spec E.8, node B2 step 10).
+
+Roles may add actions, which are asked for by POST; only from this machine, unless an action says otherwise.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -14,6 +19,9 @@ log = logging.getLogger(__name__)
 Check = Callable[[], str | None]
 """Returns None when all is well, else what is wrong."""
 
+Action: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Does something and says as JSON what came of it."""
+
 
 class HealthServer:
     """One set of checks and metrics, served on any number of addresses."""
@@ -22,6 +30,7 @@ class HealthServer:
         self.metrics = Metrics()
         self._live: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
+        self._actions: dict[str, tuple[Action, bool]] = {}
         self._runners: list[web.AppRunner] = []
         self._refresh: list[Callable[[], None]] = []
 
@@ -32,6 +41,10 @@ class HealthServer:
     def ready(self, name: str, check: Check) -> None:
         """Add a readiness check."""
         self._ready[name] = check
+
+    def action(self, name: str, do: Action, *, remote: bool = False) -> None:
+        """Do something at `POST /name`; `remote`: also when another machine asks."""
+        self._actions[name] = (do, remote)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before each /metrics page is rendered."""
@@ -44,6 +57,7 @@ class HealthServer:
         app.router.add_get("/livez", lambda _: self._checks(self._live))
         app.router.add_get("/healthz", lambda _: self._checks(self._live))
         app.router.add_get("/readyz", lambda _: self._checks(self._ready))
+        app.router.add_post("/{action}", self._act)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._runners.append(runner)
@@ -62,7 +76,27 @@ class HealthServer:
         body, headers = self.metrics.page()
         return web.Response(body=body, headers=headers)
 
+    async def _act(self, request: web.Request) -> web.Response:
+        name = request.match_info["action"]
+        if name not in self._actions:
+            raise web.HTTPNotFound(text=f"no such action: {name}\n")
+        do, remote = self._actions[name]
+        if not remote and not _local(request.remote):
+            raise web.HTTPForbidden(text=f"{name} is only for this machine's own users\n")
+        log.info("asked for action=%s by=%s", name, request.remote)
+        return web.json_response(await do())
+
     async def _checks(self, checks: dict[str, Check]) -> web.Response:
         failed = {name: problem for name, check in checks.items() if (problem := check()) is not None}
         lines = [f"[-]{name} {problem}" for name, problem in failed.items()] or ["ok"]
         return web.Response(text="\n".join(lines) + "\n", status=503 if failed else 200)
+
+
+def _local(address: str | None) -> bool:
+    """Whether a client is on this machine: loopback, also in its IPv4-mapped form."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback

@@ -7,19 +7,29 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from ovnbridge.controller import ControllerState
 from ovnbridge.observe.log import configure
 from ovnbridge.operations.dry_run import dry_run
-from ovnbridge.operations.explain import explain_object, explain_row, rows_named, tables
-from ovnbridge.operations.inputs import InputError, from_cluster, from_files, kind_of
+from ovnbridge.operations.explain import (
+    explain_object,
+    explain_row,
+    find_kind,
+    find_table,
+    object_key,
+    rows_named,
+    unknown,
+)
+from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files
 from ovnbridge.operations.report import PlanReport
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
-from ovnbridge.settings import comma_list, parse
+from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.settings import parse
 
+_FAILED = 1
 _DIFFERENT = 2
 
 
@@ -36,7 +46,9 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "explain", help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)"
     )
     explain.add_argument("what", metavar="TABLE|KIND")
-    explain.add_argument("name", metavar="NAME")
+    explain.add_argument(
+        "name", metavar="NAME", help="a row's natural key or parts of it, with | between; an object's name"
+    )
     _add_inputs(explain)
     explain.set_defaults(run=_runner(_explain))
 
@@ -47,6 +59,12 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kubeconfig", default="", help="cluster to read when there is no --from-dir")
     parser.add_argument("--output", choices=("text", "json"), default="text")
 
+    def error(message: str) -> NoReturn:
+        parser.print_usage(sys.stderr)
+        parser.exit(_FAILED, f"{parser.prog}: error: {message}\n")  # argparse's status 2 would say "not empty"
+
+    parser.error = error  # type: ignore[method-assign]
+
 
 def _runner(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -> Callable[[argparse.Namespace], int]:
     def run(values: argparse.Namespace) -> int:
@@ -55,46 +73,54 @@ def _runner(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -
             return asyncio.run(command(values))
         except InputError as error:
             print(f"ovnbridge: {error}", file=sys.stderr)
-            return 1
+            return _FAILED
+        except SystemExit as error:  # a flag's bad value: status 2 would say "not empty"
+            return _FAILED if error.code else 0
 
     return run
 
 
-async def _state(values: argparse.Namespace) -> tuple[ControllerState, list[str], argparse.Namespace]:
+async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
     settings, rest = parse(FLAGS, values.rest, prog="ovnbridge plan")
     if rest:
         raise InputError(f"unknown arguments: {' '.join(rest)}")
     if values.from_dir is not None:
         if not values.nb:
             raise InputError("--from-dir needs --nb FILE")
-        state, problems = await from_files(values.from_dir, Path(values.nb))
+        state, notes = await from_files(values.from_dir, Path(values.nb))
     else:
-        state, problems = await from_cluster(values.kubeconfig, comma_list(values.nb or settings.ovn_nb_addr))
-    return state, problems, settings
+        state, notes = await from_cluster(
+            values.kubeconfig, northbound_remotes(values.nb or settings.ovn_nb_addr), tls_files(settings)
+        )
+    for warning in notes.warnings:
+        print(f"ovnbridge: ignored: {warning}", file=sys.stderr)
+    for problem in notes.problems:
+        print(f"ovnbridge: cannot be read: {problem}", file=sys.stderr)
+    return state, notes, settings
 
 
 async def _plan(values: argparse.Namespace) -> int:
-    state, problems, settings = await _state(values)
-    report = PlanReport(state, await dry_run(state, compile_options(settings)), problems)
+    state, notes, settings = await _state(values)
+    report = PlanReport(state, await dry_run(state, compile_options(settings)), notes)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
         print(report.text())
+    if notes.problems:
+        return _FAILED  # without these objects the plan cannot be trusted
     return 0 if report.empty else _DIFFERENT
 
 
 async def _explain(values: argparse.Namespace) -> int:
     state, _, settings = await _state(values)
     await dry_run(state, compile_options(settings))
-    kind = kind_of(values.what)
-    if kind is not None:
-        found = [explain_object(state, kind, values.name)]
-    elif values.what in tables():
-        found = [explain_row(state, row) for row in rows_named(state, values.what, values.name)]
-        if not found:
-            raise InputError(f"no {values.what} {values.name!r} is there or wanted")
+    kind, table = find_kind(values.what), find_table(values.what)
+    if table is not None:
+        found = [explain_row(state, row) for row in rows_named(state, table, values.name)]
+    elif kind is not None:
+        found = [explain_object(state, kind, object_key(state, kind, values.name))]
     else:
-        raise InputError(f"{values.what} is neither a table ({', '.join(tables())}) nor a kind")
+        raise unknown(values.what)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     else:

@@ -3,61 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import yaml
 
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
-from ovnbridge.kube.connection import Connection
+from ovnbridge.kube.connection import ApiError, Connection
 from ovnbridge.kube.reflector import Reflector
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.ovsdb.client import Database
+from ovnbridge.ovsdb.dumps import documents
 from ovnbridge.ovsdb.file import FileDatabase
+from ovnbridge.ovsdb.transport import TlsFiles
 
+Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
 _BY_PLURAL = {resource.plural: resource.kind for resource, _ in KINDS}
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 class InputError(Exception):
     """An input cannot be read; the text says which and why."""
 
 
-def read_objects(directory: Path) -> Iterator[dict[str, Any]]:
-    """All Kubernetes objects in the YAML and JSON files of a directory.
+class Notes(msgspec.Struct):
+    """What is to be said about an input that was read."""
 
-    Files hold objects, `List`s, or maps from plural to objects as in `reference/parity/*/k8s.json`. Raises InputError.
+    problems: list[str] = []
+    """Objects that cannot be decoded: what is planned without them cannot be trusted."""
+    warnings: list[str] = []
+    """What was left out because it is no Kubernetes object."""
+    unread: dict[str, int] = {}
+    """Rows of the NB tables that the controller never looks at (from a file only)."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as Kubernetes reads it: a timestamp is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, expression) for tag, expression in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | None = None) -> Iterator[Json]:
+    """All Kubernetes objects in the YAML and JSON files of a directory and those below it.
+
+    Files hold one or many documents: objects, lists of them (`List`, `PodList`, …, plain arrays), or maps from plural
+    to objects as in `reference/parity/*/k8s.json`. `warn` is told of whatever else there is; `leave` is not read.
+    Raises InputError.
     """
-    files = sorted(p for p in directory.glob("**/*") if p.suffix in {".yaml", ".yml", ".json"} and p.is_file())
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory")
+    files = sorted(p for p in directory.glob("**/*") if p.suffix.lower() in _SUFFIXES and p.is_file())
     if not files:
         raise InputError(f"{directory}: no YAML or JSON files")
     for path in files:
+        if leave is not None and path.samefile(leave):
+            continue
         try:
-            documents = list(yaml.load_all(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            found = list(_documents(path))
+        except (yaml.YAMLError, OSError, ValueError) as error:
             raise InputError(f"{path}: {error}") from error
-        for document in documents:
-            yield from _objects(document)
+        for number, document in enumerate(found):
+            place = f"{path}, document {number + 1}" if len(found) > 1 else str(path)
+            yield from _objects(document, place, warn)
 
 
-def _objects(document: Any) -> Iterator[dict[str, Any]]:
-    if not isinstance(document, dict):
-        return
-    if isinstance(document.get("items"), list):
-        for item in document["items"]:
-            yield from _objects(item)
-    elif "kind" in document:
-        yield document
+def _documents(path: Path) -> Iterator[Any]:
+    data = path.read_bytes()
+    if path.suffix.lower() == ".json":
+        try:
+            yield from documents(data)
+        except json.JSONDecodeError:
+            pass  # YAML under another name, or broken: YAML's message says where
+        else:
+            return
+    yield from yaml.load_all(data, Loader=_Loader)
+
+
+def _objects(document: Any, place: str, warn: Callable[[str], None], kind: str = "") -> Iterator[Json]:
+    if document is None:
+        return  # an empty YAML document
+    if isinstance(document, list):
+        for entry in document:
+            yield from _objects(entry, place, warn, kind)
+    elif not isinstance(document, dict):
+        warn(f"{place}: no Kubernetes object: {str(document)[:60]!r}")
+    elif isinstance(document.get("items"), list):
+        yield from _objects(
+            document["items"], place, warn, str(document.get("kind") or "").removesuffix("List") or kind
+        )
+    elif isinstance(document.get("metadata"), dict) and document["metadata"].get("name"):
+        if document.get("kind") or kind:
+            yield document if document.get("kind") else {"kind": kind, **document}
+        else:
+            warn(f"{place}: an object without kind: {document['metadata']['name']}")
+    elif document and "kind" not in document and all(isinstance(v, list | dict) for v in document.values()):
+        for plural, entries in document.items():
+            named = _BY_PLURAL.get(str(plural), f"({plural})")
+            yield from _objects(entries, f"{place}, {plural}", _once(warn), named)
     else:
-        for plural, objects in document.items():
-            for found in objects if isinstance(objects, list) else ():
-                if isinstance(found, dict):
-                    yield {"kind": _BY_PLURAL.get(plural, ""), **found}
+        warn(f"{place}: no Kubernetes object (it has no metadata.name)")
 
 
-def feed_objects(state: ControllerState, objects: Iterator[dict[str, Any]]) -> list[str]:
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """Say of a list what is wrong with the first of its entries only."""
+    told: list[str] = []
+
+    def first(text: str) -> None:
+        if not told:
+            told.append(text)
+            warn(text)
+
+    return first
+
+
+def feed_objects(state: ControllerState, objects: Iterable[Json]) -> list[str]:
     """Put objects of the kinds that the controller reads into the World. Returns what could not be decoded.
 
     Of an object that is there twice, the one that a server has stored (it has a uid) counts, not the manifest.
@@ -69,10 +136,13 @@ def feed_objects(state: ControllerState, objects: Iterator[dict[str, Any]]) -> l
         if entry is None:
             continue
         resource, kind = entry
+        group = str(found.get("apiVersion") or resource.api_version).rpartition("/")[0]
+        if group != resource.group:
+            continue  # another product's Subnet, Vpc, …
         try:
             value = convert(found, kind)
         except msgspec.ValidationError as error:
-            problems.append(f"{resource.kind} {found.get('metadata', {}).get('name', '?')}: {error}")
+            problems.append(f"{resource.kind} {found['metadata']['name']}: {error}")
             continue
         known = tables[resource.kind].get(value.metadata.key)
         if known is None or value.metadata.uid or not known.metadata.uid:
@@ -82,23 +152,38 @@ def feed_objects(state: ControllerState, objects: Iterator[dict[str, Any]]) -> l
     return problems
 
 
-async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, list[str]]:
-    """State from dumped objects and an NB database file or its JSON dump. Raises InputError."""
+async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]:
+    """State from dumped objects and an NB database in any form (`ovsdb/file.py`). Raises InputError."""
     try:
         database = await FileDatabase.read(nb, NB_COLUMNS)
     except (OSError, ValueError) as error:
         raise InputError(f"{nb}: {error}") from error
+    notes = Notes(unread=database.unread)
+    objects = read_objects(directory, notes.warnings.append, leave=nb)
     state = ControllerState(database)
     database.publish()
-    return state, feed_objects(state, read_objects(directory))
+    notes.problems = feed_objects(state, objects)
+    if not any(state.world.size(kind) for kind in _BY_KIND):
+        raise InputError(f"{directory}: no objects of the kinds that the controller reads ({', '.join(_BY_KIND)})")
+    return state, notes
 
 
-async def from_cluster(kubeconfig: str, remotes: tuple[str, ...]) -> tuple[ControllerState, list[str]]:
+async def from_cluster(
+    kubeconfig: str, remotes: tuple[str, ...], tls: TlsFiles | None = None
+) -> tuple[ControllerState, Notes]:
     """State of a running cluster, read once. Raises InputError when it cannot be reached within 30 s."""
-    problems: list[str] = []
-    database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False)
+    if not remotes:
+        raise InputError("no OVN NB remotes: give --nb or set OVN_NB_ADDR")
+    notes = Notes()
+    try:
+        database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False, tls=tls)
+    except ValueError as error:
+        raise InputError(f"OVN NB {','.join(remotes)}: {error}") from error
     state = ControllerState(database)
-    connection = await Connection.open(kubeconfig=kubeconfig or None)
+    try:
+        connection = await Connection.open(kubeconfig=kubeconfig or None)
+    except (ApiError, OSError, ValueError) as error:
+        raise InputError(f"no Kubernetes API: {error}") from error
     reflectors = [
         Reflector(
             connection=connection,
@@ -106,7 +191,7 @@ async def from_cluster(kubeconfig: str, remotes: tuple[str, ...]) -> tuple[Contr
             decoder=kind,
             sink=state.source,
             optional=resource.kind in OPTIONAL_KINDS,
-            on_malformed=lambda r, name, ns, error: problems.append(f"{r.kind} {ns}/{name}: {error}"),
+            on_malformed=lambda r, name, ns, error: notes.problems.append(f"{r.kind} {ns}/{name}: {error}"),
         )
         for resource, kind in KINDS
     ]
@@ -123,18 +208,4 @@ async def from_cluster(kubeconfig: str, remotes: tuple[str, ...]) -> tuple[Contr
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await connection.close()
-    return state, problems
-
-
-def kind_of(name: str) -> str | None:
-    """The kind for `pod`, `pods`, `Pod`, … , None when it is not one that the controller reads."""
-    wanted = name.lower()
-    for resource, _ in KINDS:
-        if wanted in {resource.kind.lower(), resource.plural}:
-            return resource.kind
-    return None
-
-
-def kinds() -> Mapping[str, Any]:
-    """Resources by kind."""
-    return {kind: resource for kind, (resource, _) in _BY_KIND.items()}
+    return state, notes

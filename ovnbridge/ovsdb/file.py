@@ -1,4 +1,4 @@
-"""An OVSDB database read from a file: the standalone format, a backup, or `ovsdb-client dump -f json`.
+"""An OVSDB database read from a file of any form (`log.py`, `dumps.py`).
 
 Used by `plan --nb FILE` and by tests in place of a live `Database`; it is filled once and never changes.
 """
@@ -6,116 +6,58 @@ Used by `plan --nb FILE` and by tests in place of a live `Database`; it is fille
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from ovnbridge.ovsdb.dumps import documents, is_readable, is_table_dump, read_readable, read_table_dump
+from ovnbridge.ovsdb.log import WireTables, read_log
 from ovnbridge.ovsdb.schema import DatabaseSchema
 from ovnbridge.ovsdb.tables import RowChange, Tables
 
-_MAGIC: Final = b"OVSDB JSON "
-_CLUSTER: Final = b"OVSDB CLUSTER "
-
-WireTables = dict[str, dict[str, dict[str, Any]]]
-"""table → uuid → column → OVSDB JSON; columns with default values are left out."""
+NB_SCHEMA: Final = Path(__file__).with_name("ovn-nb.ovsschema")
+_INSTALLED: Final = Path("/usr/share/ovn/ovn-nb.ovsschema")
 
 
-def read_database(path: Path) -> tuple[dict[str, Any], WireTables]:
-    """Schema and content of a standalone database file or backup. Raises ValueError when it is neither."""
+def read_file(path: Path) -> tuple[dict[str, Any], WireTables]:
+    """Schema and content of an NB database in any form. Raises OSError, ValueError.
+
+    Forms: a standalone file or a backup, a cluster member's file, `ovsdb-client dump -f json`, the readable form.
+    """
     data = path.read_bytes()
-    if data.startswith(_CLUSTER):
-        raise ValueError("a cluster's file; make a standalone one with `ovsdb-tool cluster-to-standalone`")
-    records = _records(data)
+    if data.startswith(b"OVSDB "):
+        return read_log(data)
+    known: dict[str, Any] = orjson.loads(NB_SCHEMA.read_bytes())
     try:
-        schema = next(records)
-    except StopIteration:
-        raise ValueError("not an OVSDB database file") from None
-    tables: WireTables = {}
-    for record in records:
-        # A record marked so holds differences of sets and maps instead of whole values (ovsdb(5)).
-        differences = bool(record.pop("_is_diff", False))
-        for name, rows in record.items():
-            if not name.startswith("_"):
-                _apply(tables.setdefault(name, {}), rows, differences, schema["tables"][name]["columns"])
-    return schema, tables
+        found = documents(data)
+    except ValueError as error:
+        raise ValueError(f"neither a database file of OVSDB nor JSON: {error}") from error
+    if is_table_dump(found):
+        tables, columns = read_table_dump(found)
+        return _schema_of_dump(columns, known), tables
+    if is_readable(found):
+        return known, read_readable(found[0], DatabaseSchema.from_json(known))
+    raise ValueError(
+        "JSON, but neither the output of `ovsdb-client dump -f json` nor an object with a list of rows for each table"
+    )
 
 
-def _records(data: bytes) -> Iterator[Any]:
-    position = 0
-    while data.startswith(_MAGIC, position):
-        end = data.index(b"\n", position)
-        length = int(data[position + len(_MAGIC) : end].split()[0])
-        try:
-            yield orjson.loads(data[end + 1 : end + 1 + length])
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"damaged at byte {position}: {error}") from error
-        position = end + 1 + length
-
-
-def _apply(table: dict[str, dict[str, Any]], rows: Mapping[str, Any], differences: bool, columns: Any) -> None:
-    for uuid, row in rows.items():
-        if row is None:
-            table.pop(uuid, None)
-        elif uuid not in table:
-            table[uuid] = dict(row)
-        else:
-            known = table[uuid]
-            for column, value in row.items():
-                if differences and _composite(columns[column]["type"]):
-                    known[column] = _difference(known.get(column), value)
-                else:
-                    known[column] = value
-
-
-def _composite(spec: Any) -> bool:
-    return isinstance(spec, dict) and spec.get("max", 1) != 1
-
-
-def _difference(before: Any, change: Any) -> Any:
-    """A set or map after a difference: elements in both go, others come; a map's changed value replaces the old one."""
-    if change and isinstance(change, list) and change[0] == "map":
-        entries = {orjson.dumps(k): (k, v) for k, v in (before[1] if before else ())}
-        for key, value in change[1]:
-            name = orjson.dumps(key)
-            if name in entries and entries[name][1] == value:
-                del entries[name]
-            else:
-                entries[name] = (key, value)
-        return ["map", [list(entry) for entry in entries.values()]]
-    elements = {orjson.dumps(atom): atom for atom in _atoms(before)}
-    for atom in _atoms(change):
-        name = orjson.dumps(atom)
-        if name in elements:
-            del elements[name]
-        else:
-            elements[name] = atom
-    return ["set", list(elements.values())]
-
-
-def _atoms(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if isinstance(value, list) and value and value[0] == "set":
-        return list(value[1])
-    return [value]
-
-
-def read_dump(data: bytes) -> WireTables:
-    """Content of `ovsdb-client dump -f json`: one document a table. Raises ValueError."""
-    tables: WireTables = {}
-    for line in data.splitlines():
-        if not line.strip():
-            continue
-        try:
-            document = orjson.loads(line)
-            name = document["caption"].removesuffix(" table")
-            rows = [dict(zip(document["headings"], row, strict=True)) for row in document["data"]]
-            tables[name] = {row.pop("_uuid")[1]: row for row in rows}
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"neither a database file nor `ovsdb-client dump -f json`: {error!r}") from error
-    return tables
+def _schema_of_dump(columns: Mapping[str, set[str]], known: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the server that was dumped: the installed one if it has the same columns, else what is known."""
+    if _INSTALLED.is_file():
+        installed: dict[str, Any] = orjson.loads(_INSTALLED.read_bytes())
+        if {name: set(table["columns"]) for name, table in installed["tables"].items()} == dict(columns):
+            return installed
+    if not set(columns) & set(known["tables"]):
+        raise ValueError(f"no {known['name']} database: its tables are {', '.join(sorted(columns))}")
+    tables = {
+        name: {**table, "columns": {c: spec for c, spec in table["columns"].items() if c in columns[name]}}
+        for name, table in known["tables"].items()
+        if name in columns
+    }
+    return {**known, "tables": tables}
 
 
 class FileDatabase:
@@ -125,23 +67,25 @@ class FileDatabase:
         self.name = schema.name
         self.schema: DatabaseSchema | None = schema
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
+        self.unread: dict[str, int] = {}
+        """How many rows the tables have that were not asked for, those with none left out."""
         self.synced = asyncio.Event()
         self._listeners: list[Any] = []
 
     @classmethod
-    async def read(cls, path: Path, columns: Mapping[str, Sequence[str]], schema: Path | None = None) -> FileDatabase:
-        """Read a file. A JSON dump holds no schema: `schema` is its file, the installed NB schema when None.
-
-        Raises OSError, ValueError.
-        """
-        if path.read_bytes()[:6] == b"OVSDB ":
-            document, tables = read_database(path)
-        else:
-            tables = read_dump(path.read_bytes())
-            document = orjson.loads((schema or Path("/usr/share/ovn/ovn-nb.ovsschema")).read_bytes())
+    async def read(cls, path: Path, columns: Mapping[str, Sequence[str]]) -> FileDatabase:
+        """Read an NB database from a file. Raises OSError, ValueError."""
+        document, tables = read_file(path)
         database = cls(DatabaseSchema.from_json(document))
+        if missing := database._missing(columns):
+            raise ValueError(f"a database {database.name!r}, without the table {', '.join(missing)}")
+        database.unread = {name: len(rows) for name, rows in tables.items() if rows and name not in columns}
         await database._load(tables, columns)
         return database
+
+    def _missing(self, tables: Iterable[str]) -> list[str]:
+        assert self.schema is not None
+        return [table for table in tables if not self.schema.has_table(table)]
 
     async def _load(self, tables: WireTables, columns: Mapping[str, Sequence[str]]) -> None:
         schema = self.schema

@@ -25,10 +25,11 @@ from ovnbridge.model.ovn import NORTHBOUND, Key
 from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
-from ovnbridge.ovsdb.fence import Fence
+from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
+from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.roles.shared import Shared
-from ovnbridge.settings import comma_list
+from ovnbridge.roles.term import TermConnection, TermFence
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,13 @@ _TABLES = {unit.name: unit.table for unit in UNITS}
 
 
 class LeadershipLost(Exception):
-    """Another controller leads, or may; the process ends and starts again as a candidate (spec E.5)."""
+    """Another controller leads, or may; the process ends and starts again as a candidate (spec E.5).
+
+    When this is raised, everything that wrote has ended: `Elector.run` has cancelled and awaited it, before the lease
+    can have run out, or NB itself has refused the last write (`ovsdb/fence.py`).
+    """
+
+    exit_status = 3
 
 
 class Controller:
@@ -45,9 +52,13 @@ class Controller:
     def __init__(self, settings: argparse.Namespace, shared: Shared) -> None:
         self._settings = settings
         self._shared = shared
+        remotes = northbound_remotes(settings.ovn_nb_addr)
+        if not remotes:
+            raise ValueError("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
         self.database = Database(
             name="OVN_Northbound",
-            remotes=comma_list(settings.ovn_nb_addr),
+            remotes=remotes,
+            tls=tls_files(settings),
             columns=NB_COLUMNS,
             probe_interval=float(settings.ovsdb_inactivity_timeout),
             connect_timeout=float(settings.ovsdb_con_timeout),
@@ -73,7 +84,10 @@ class Controller:
             await self.state.start(compile_options(settings))
             settle_garbage_collector()
             tasks.create_task(self.state.reactor.run(), name="reactor")
-            await self._elect(cache)
+            try:
+                await self._elect(cache)
+            except* Deposed as refused:
+                raise LeadershipLost(f"NB has a newer leader: {refused.exceptions[0]}") from refused
             raise LeadershipLost("the leader lease is lost; starting anew is the simplest correct way on")
 
     async def _elect(self, cache: Cache) -> None:
@@ -96,14 +110,14 @@ class Controller:
 
     async def _lead(self, leadership: Leadership, cache: Cache) -> None:
         """Write until leadership ends, which cancels this."""
-        connection = await self._shared.connection()
+        connection = TermConnection(await self._shared.connection(), leadership)
         committer = Committer(
             self.database,
             self.state.replica,
             self.state.diff,
             facts=NORTHBOUND,
             deadline=float(self._settings.ovn_timeout),
-            fence=Fence(leadership.epoch),
+            fence=TermFence(leadership),
             on_error=self._bad_row,
             on_commit=self._committed,
         )

@@ -6,11 +6,13 @@ import argparse
 from typing import Final
 
 from ovnbridge.compile.options import PER_NODE, PER_SUBNET, PROTOCOLS, Options
+from ovnbridge.roles.ovn import TLS_FLAGS
 from ovnbridge.settings import Flag, boolean, comma_list, duration
 
 FLAGS: Final = (
     Flag("ovn-nb-addr", "", "OVN NB remotes, comma separated", env="OVN_NB_ADDR"),
     Flag("ovn-sb-addr", "", "OVN SB remotes, comma separated", env="OVN_SB_ADDR"),
+    *TLS_FLAGS,
     Flag("ovn-timeout", 60, "deadline of a database transaction in seconds", int),
     Flag("ovsdb-con-timeout", 3, "time-out of a database connection in seconds", int),
     Flag("ovsdb-con-maxretry", 60, "accepted for compatibility: connections are retried for ever", int),
@@ -73,6 +75,8 @@ FLAGS: Final = (
     Flag("skip-conntrack-dst-cidrs", "", "CIDRs that bypass conntrack"),
     Flag("gc-interval", 360, "accepted for compatibility: there is no garbage to collect", int),
     Flag("inspect-interval", 20, "accepted for compatibility: state is compared at every change", int),
+    Flag("self-check-interval", 0.0, "time between two comparisons with a full recomputation; 0 for none", duration),
+    Flag("self-check-remote", False, "let other machines ask for POST /self-check", boolean),
     Flag("cust-crd-retry-min-delay", 1, "accepted for compatibility", int),
     Flag("cust-crd-retry-max-delay", 20, "accepted for compatibility", int),
     Flag("bfd-min-tx", 100, "BFD minimal transmission interval in ms", int),

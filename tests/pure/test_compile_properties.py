@@ -39,11 +39,8 @@ def add_foreign_rows(cluster: Cluster) -> None:
     put("Logical_Switch", name="theirs", external_ids={"neutron": "yes"})
     put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name="their-port")
     put("Logical_Switch", name="external", external_ids={"note": "no vendor"})
-    for name in ("eip1", "mcast-querier.theirs"):
-        ids = {**VENDOR, "ls": "theirs"}
-        put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name=name, external_ids=ids)
-    virtual = {"name": "theirs-vip-10.1.1.9", "type": "virtual", "external_ids": {**VENDOR, "ls": "theirs"}}
-    put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", **virtual)
+    ids = {**VENDOR, "ls": "theirs"}
+    put("Logical_Switch_Port", Ref("Logical_Switch", "theirs"), "ports", name="eip1", external_ids=ids)
     put("Port_Group", name="deny.a", external_ids={**VENDOR, "np": "a/deny"})
     acl = {"direction": "to-lport", "priority": 2000, "match": "outport == @deny.a && ip", "action": "drop", "tier": 2}
     put("ACL", Ref("Port_Group", "deny.a"), "acls", external_ids={**VENDOR, "parent": "deny.a"}, **acl)
@@ -51,7 +48,7 @@ def add_foreign_rows(cluster: Cluster) -> None:
     put("Load_Balancer", name="dnat-rule", external_ids=VENDOR, protocol="tcp")
     put("Logical_Router", name="their-router")
     policy = {
-        "priority": 29250,
+        "priority": 29100,
         "match": "ip4.src == 10.16.0.9",
         "action": "reroute",
         "nexthops": frozenset({"10.1.1.1"}),

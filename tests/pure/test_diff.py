@@ -16,7 +16,7 @@ from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.diff import ActualRow, Change, Delete, Differ, Insert, Mutate, Update, same
 from ovnbridge.engine.items import Item, Member, Row
 from ovnbridge.model.ovn import NORTHBOUND, Ref
-from ovnbridge.ovsdb.file import read_database
+from ovnbridge.ovsdb.file import read_file
 from ovnbridge.ovsdb.schema import DatabaseSchema
 from tests.support import memory
 from tests.support.memory import Memory, MemoryDatabase
@@ -327,7 +327,7 @@ def test_the_schema_in_memory_is_the_real_one(source: str) -> None:
     parity = SHARED / "reference" / "parity" / "01-basics" / "nb.db"
     if not (path if source == "installed" else parity).exists():
         pytest.skip("no such schema here")
-    document: Mapping[str, Any] = json.loads(path.read_text()) if source == "installed" else read_database(parity)[0]
+    document: Mapping[str, Any] = json.loads(path.read_text()) if source == "installed" else read_file(parity)[0]
     real = DatabaseSchema.from_json(document)
     for name, table in memory.schema().tables.items():
         assert real.tables[name].root is table.root, name
