@@ -162,9 +162,16 @@ def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
 
 
 def connects_underlay(reader: Reader, vpc: str) -> bool:
-    """Whether a subnet of a VPC asks for U2O, also one that cannot be compiled at present (memoised question)."""
-    found = (reader.get("Subnet", name) for name in _names_of(reader, vpc))
-    return any(isinstance(s, Subnet) and s.spec.u2o_interconnection and bool(s.spec.vlan) for s in found)
+    """Whether a VPC has a subnet with U2O; one that cannot be compiled at present is what it was (memoised)."""
+    return any(reader.query(_connected, name) for name in _names_of(reader, vpc))
+
+
+def _connected(reader: Reader, name: str) -> bool:
+    """Whether a subnet has U2O, or had it when it was last compiled (memoised question)."""
+    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
+    if view is not None:
+        return view.u2o and bool(view.vlan)
+    return isinstance(subnet, Subnet) and bool(subnet.status.u2o_interconnection_ip)
 
 
 def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:

@@ -102,9 +102,8 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
             yield from _port(router, name, found)
         else:
             yield Hold(port_scope(name))
-    if router == opts.cluster_router:
-        if opts.external_gateway_switch not in made:
-            yield Hold(port_scope(router_port_name(router, opts.external_gateway_switch)))
+    if router == opts.cluster_router and opts.external_gateway_switch not in made:
+        yield Hold(port_scope(router_port_name(router, opts.external_gateway_switch)))
     watched = made.get(opts.external_gateway_switch)
     if _wants_bfd(vpc, opts) and isinstance(watched, Attachment) and watched.gateway:
         yield from _session(reader, router, watched, opts)
