@@ -274,7 +274,7 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
         yield Hold(vpc_scope(checked.vpc))
         return
     if not checked.needs_router:
-        yield Hold(uplink_scope(name))  # of U2O and external gateways, which are not compiled yet
+        yield Hold(uplink_scope(name, checked.vpc))  # of U2O and external gateways, which are not compiled yet
     yield from _switch(checked, opts)
 
 
