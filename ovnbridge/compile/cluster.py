@@ -24,7 +24,8 @@ def _cluster(reader: Reader, key: str) -> Iterator[Item]:
     yield from _objects(opts)
     yield from _global(opts)
     yield from _deny_all(reader)
-    yield Hold(uplink_scope(opts.external_gateway_switch))  # spec D.18, not compiled yet
+    for router in ("", opts.cluster_router):  # spec D.18, not compiled yet
+        yield Hold(uplink_scope(opts.external_gateway_switch, router))
 
 
 def _objects(opts: Options) -> Iterator[Item]:

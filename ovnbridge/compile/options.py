@@ -46,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     external_gateway_switch: str = "external"
     gateway_groups: str = PER_SUBNET
     """How pods of distributed subnets are grouped by the node that they leave through: PER_SUBNET or PER_NODE."""
+    vpc_source_routes: bool = True
     bfd_min_tx: int = 100
     bfd_min_rx: int = 100
     detect_mult: int = 3

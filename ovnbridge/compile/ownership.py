@@ -153,9 +153,9 @@ def vpc_scope(vpc: str) -> str:
     return f"vpc:{vpc}"
 
 
-def uplink_scope(subnet: str) -> str:
-    """Scope of the pair of ports between a subnet and a router."""
-    return f"uplink:{subnet}"
+def uplink_scope(subnet: str, router: str) -> str:
+    """Scope of the pair of ports between a subnet and a router; without router, of the bare switch."""
+    return f"uplink:{subnet}:{router}"
 
 
 def acl_scope(subnet: str) -> str:
@@ -177,7 +177,7 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
     if table == "Logical_Switch":
-        return (name, uplink_scope(name))
+        return (name, uplink_scope(name, ""))
     if table == "Logical_Router":
         return (vpc_scope(name),)
     if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
@@ -200,9 +200,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
         options = row.columns.get("options")
         port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""
-        return (subnet, uplink_scope(subnet), port_scope(port))
+        return (subnet, uplink_scope(subnet, port.removesuffix(f"-{subnet}")), port_scope(port))
     if table == "Logical_Switch_Port" and not external_id(row, "pod"):
-        return (subnet, uplink_scope(subnet), port_scope(name))
+        return (subnet, uplink_scope(subnet, ""), port_scope(name))
     shared = row.columns.get("priority") == 29000 if table == "Logical_Router_Policy" else not external_id(row, "np")
     if not subnet and shared and external_id(row, "node"):
         return (node_gateway_scope(external_id(row, "node")),)
@@ -214,7 +214,7 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     if row.columns.get("peer") or name == bfd_port_name(router):
         return (vpc_scope(router),)
     subnet = name.removeprefix(router_port_name(router, ""))
-    return (subnet, uplink_scope(subnet), port_scope(name))
+    return (subnet, uplink_scope(subnet, router), port_scope(name))
 
 
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:

@@ -82,7 +82,7 @@ def static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetV
     """All routes of the router that are ours. Several next hops for one prefix are an ECMP route."""
     router = vpc.metadata.name
     wanted: dict[tuple[str, str, str, str], Columns] = {}
-    own = _default_routes(reader, vpc, opts) if router == opts.cluster_router else _source_routes(subnets)
+    own = _default_routes(reader, vpc, opts) if router == opts.cluster_router else _source_routes(opts, subnets)
     for route in own:
         wanted[route] = _PLAIN
     for given in vpc.spec.static_routes:
@@ -115,9 +115,13 @@ def _default_routes(reader: Reader, vpc: Vpc, opts: Options) -> Iterator[tuple[s
             yield table, "dst-ip", "0.0.0.0/0" if family(gateway) == 4 else "::/0", gateway
 
 
-def _source_routes(subnets: list[SubnetView]) -> Iterator[tuple[str, str, str, str]]:
-    """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5)."""
-    for subnet in subnets:
+def _source_routes(opts: Options, subnets: list[SubnetView]) -> Iterator[tuple[str, str, str, str]]:
+    """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5).
+
+    Kube-OVN's OVN prefers all routes by destination to them. The original goes by the length of the prefix, so that a
+    subnet's route by source hides a default route (spec H.5): there they are better left out.
+    """
+    for subnet in subnets if opts.vpc_source_routes else ():
         for cidr, gateway in subnet.pairs() if subnet.is_ovn else ():
             if subnet.needs_router or subnet.u2o:
                 yield "", "src-ip", cidr, gateway

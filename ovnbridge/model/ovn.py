@@ -37,7 +37,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `key`: how the natural key is made. Each entry is a column name, `"@parent"` (the natural key of the parent row) or
     `"map:subkey"` (one entry of a map column). One entry gives a str key, several a tuple; none: the table has one row.
     `parents`: (parent table, column that holds the references to this table's rows). Rows of such tables live only
-    while a parent refers to them.
+    while a parent refers to them; those of root tables only cannot go before.
     `columns`: all columns that we read or write.
     `adopted`: columns and `"map:subkey"` entries whose value stands when the row already exists (Kube-OVN drew it at
     random), unless `Row.exact` names them.
@@ -127,11 +127,11 @@ _NB: Final = (
         adopted=("mac",),
         rank=30,
     ),
-    # Behind the ports that hold strong references to them: a group can go only when no port refers to it any more.
     TableFacts(
         name="HA_Chassis_Group",
         key=("name",),
         columns=("name", "ha_chassis", "external_ids"),
+        parents=(("Logical_Router_Port", "ha_chassis_group"),),
         rank=35,
     ),
     TableFacts(

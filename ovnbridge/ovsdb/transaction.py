@@ -260,6 +260,10 @@ class Transaction:
         self.deleted.append((key, change.uuid))
         schema = self._encoders.schema
         if schema.tables[change.table].root:
+            # A strong reference forbids it, even that of a row that goes in the same transaction.
+            for table, uuid in self._replica.parents_of(change.uuid):
+                for column in (c for parent, c in self._facts[change.table].parents if parent == table):
+                    self._of_row(table, uuid, key).remove.setdefault(column, {})[change.uuid] = None
             where = [["_uuid", "==", ["uuid", change.uuid]]]
             return key, {"op": "delete", "table": change.table, "where": where}
         parents = self._replica.parents_of(change.uuid)

@@ -94,6 +94,12 @@ FLAGS: Final = (
         "groups and policies of distributed gateways: one for each subnet and node, as Kube-OVN, or one for each node",
         choices=(PER_SUBNET, PER_NODE),
     ),
+    Flag(
+        "vpc-source-routes",
+        True,
+        "routes by source of custom VPCs' subnets; an OVN without Kube-OVN's patches prefers them to default routes",
+        boolean,
+    ),
     Flag("pod-name", "", "identity in the leader election", env="POD_NAME"),
     Flag("pod-namespace", "kube-system", "namespace of the leader lease", env="POD_NAMESPACE"),
 )
@@ -125,6 +131,7 @@ def compile_options(settings: argparse.Namespace) -> Options:
         node_local_dns_ip=settings.node_local_dns_ip,
         prefer_local_backend=settings.enable_ovn_lb_prefer_local,
         gateway_groups=settings.gateway_groups,
+        vpc_source_routes=settings.vpc_source_routes,
         external_gateway_switch=settings.external_gateway_switch,
         bfd_min_tx=settings.bfd_min_tx,
         bfd_min_rx=settings.bfd_min_rx,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.support.cluster import Cluster, ip, namespace, node, pod, subnet
+from ovnbridge.compile.options import Options
+from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, vpc
 from tests.support.trace import Ovn, needs_ovn, northd
 
 pytestmark = needs_ovn
 
 NODES = (node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))
 JOINS = (ip("n-1", "join", "100.64.0.2"), ip("n-2", "join", "100.64.0.3"))
+OUTSIDE = "198.51.100.1"
 
 
 @pytest.fixture
@@ -21,18 +24,147 @@ def ovn() -> Iterator[Ovn]:
         yield running
 
 
+# The distribution's OVN has not Kube-OVN's patches: spec H.5.
+UNPATCHED = Options(vpc_source_routes=False)
+
+
+def cluster_of(ovn: Ovn, *objects: Json, options: Options = UNPATCHED) -> Cluster:
+    cluster = Cluster(database=ovn.database, options=options)
+    cluster.apply(namespace("app"), *NODES, *JOINS, *objects).run()
+    return cluster
+
+
+def at(name: str, place: str, address: str, on: str = "n-1") -> Json:
+    """A pod with this address."""
+    return pod(f"app/{name}", on, logical_switch=place, ip_address=address, mac_address=mac_of(f"{place}/{name}"))
+
+
 def test_default_vpc(ovn: Ovn) -> None:
-    cluster = Cluster(database=ovn.database)
+    places = subnet("s1", cidrBlock="10.17.0.0/24")
     pods = (
-        pod("app/a", "n-1", ip_address="10.16.0.10"),
-        pod("app/b", "n-2", ip_address="10.16.0.11"),
-        pod("app/c", "n-1", ip_address="10.17.0.12", logical_switch="s1"),
+        at("a", "ovn-default", "10.16.0.10"),
+        at("b", "ovn-default", "10.16.0.11", "n-2"),
+        at("c", "s1", "10.17.0.12"),
     )
-    cluster.apply(namespace("app"), *NODES, *JOINS, subnet("s1", cidrBlock="10.17.0.0/24"), *pods).run()
+    cluster_of(ovn, places, *pods)
     assert ovn.trace("a.app", "10.16.0.11").reaches("b.app"), "in one subnet"
     assert ovn.trace("a.app", "10.17.0.12").reaches("c.app"), "across subnets"
     assert ovn.trace("a.app", "10.16.0.1").reaches("a.app"), "the gateway answers"
-    assert ovn.trace("a.app", "198.51.100.1").reaches("node-n-1"), "out through the own node"
-    assert ovn.trace("b.app", "198.51.100.1").reaches("node-n-2")
+    assert ovn.trace("a.app", OUTSIDE).reaches("node-n-1"), "out through the own node"
+    assert ovn.trace("b.app", OUTSIDE).reaches("node-n-2")
     assert ovn.trace("b.app", "192.168.0.11").reaches("node-n-1"), "to a node, through that node"
     assert ovn.trace("a.app", "10.16.0.99").dropped, "nobody has this address"
+
+
+PEER_A = {"vpcPeerings": [{"remoteVpc": "vb", "localConnectIP": "169.254.0.1/30"}]}
+PEER_B = {"vpcPeerings": [{"remoteVpc": "va", "localConnectIP": "169.254.0.2/30"}]}
+TO_B = {"staticRoutes": [{"cidr": "10.40.0.0/24", "nextHopIP": "169.254.0.2"}]}
+TO_A = {"staticRoutes": [{"cidr": "10.30.0.0/24", "nextHopIP": "169.254.0.1"}]}
+
+
+def tenants(a: Json, b: Json) -> tuple[Json, ...]:
+    return (
+        vpc("va", **a),
+        vpc("vb", **b),
+        subnet("a-1", vpc="va", cidrBlock="10.30.0.0/24"),
+        subnet("a-2", vpc="va", cidrBlock="10.31.0.0/24"),
+        subnet("b-1", vpc="vb", cidrBlock="10.40.0.0/24"),
+        at("a1", "a-1", "10.30.0.11"),
+        at("gw", "a-1", "10.30.0.254"),
+        at("a2", "a-2", "10.31.0.12", "n-2"),
+        at("b1", "b-1", "10.40.0.11"),
+    )
+
+
+def test_vpcs_are_apart_until_they_are_peered(ovn: Ovn) -> None:
+    cluster = cluster_of(ovn, *tenants({}, {}))
+    assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app"), "across subnets of one VPC"
+    assert ovn.trace("a1.app", "10.40.0.11").dropped, "across VPCs"
+    assert ovn.trace("a1.app", OUTSIDE).dropped, "no way out"
+    cluster.apply(vpc("va", **PEER_A, **TO_B), vpc("vb", **PEER_B, **TO_A)).run()
+    assert ovn.trace("a1.app", "10.40.0.11").reaches("b1.app"), "over the peering"
+    assert ovn.trace("b1.app", "10.30.0.11").reaches("a1.app"), "and back"
+    assert ovn.trace("b1.app", "10.31.0.12").dropped, "a network that nothing routes to"
+    cluster.apply(vpc("vb", **TO_A)).run()
+    assert ovn.trace("a1.app", "10.40.0.11").dropped, "the other end is gone"
+
+
+def test_the_same_addresses_in_two_vpcs(ovn: Ovn) -> None:
+    places = [subnet(f"{v}-net", vpc=v, cidrBlock="10.50.0.0/24") for v in ("va", "vb")]
+    pods = [at(f"{v}-{n}", f"{v}-net", f"10.50.0.1{n}") for v in ("va", "vb") for n in (1, 2)]
+    cluster_of(ovn, vpc("va"), vpc("vb"), *places, *pods)
+    assert ovn.trace("va-1.app", "10.50.0.12").reaches("va-2.app")
+    assert ovn.trace("vb-1.app", "10.50.0.12").reaches("vb-2.app")
+
+
+def policy(action: str, match: str, priority: int = 30000, **more: Any) -> Json:
+    return {"policyRoutes": [{"priority": priority, "match": match, "action": action, **more}]}
+
+
+def test_policy_routes(ovn: Ovn) -> None:
+    cluster = cluster_of(ovn, *tenants({}, {}))
+    assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")
+    cluster.apply(vpc("va", **policy("drop", "ip4.src == 10.30.0.11", 32000))).run()
+    assert ovn.trace("a1.app", "10.31.0.12").dropped
+    assert ovn.trace("gw.app", "10.31.0.12").reaches("a2.app"), "another source"
+    cluster.apply(vpc("va", **policy("drop", "ip4.src == 10.30.0.11"))).run()
+    assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app"), "below the VPC's own policies"
+    default = {"staticRoutes": [{"cidr": "0.0.0.0/0", "nextHopIP": "10.31.0.12"}]}
+    detour = policy("reroute", f"ip4.dst == {OUTSIDE}", nextHopIP="10.30.0.254")
+    cluster.apply(vpc("va", **default)).run()
+    assert ovn.trace("a1.app", OUTSIDE).reaches("a2.app")
+    cluster.apply(vpc("va", **default, **detour)).run()
+    assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app")
+    assert ovn.trace("a1.app", "198.51.100.2").reaches("a2.app"), "another destination"
+
+
+def test_routes_by_source_hide_a_default_route_in_an_unpatched_ovn(ovn: Ovn) -> None:
+    """Why there is `--vpc-source-routes=false`; if this fails, OVN has become as Kube-OVN's."""
+    default = {"staticRoutes": [{"cidr": "0.0.0.0/0", "nextHopIP": "10.31.0.12"}]}
+    cluster_of(ovn, *tenants(default, {}), options=Options())
+    assert ovn.trace("a1.app", OUTSIDE).dropped
+
+
+def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:
+    routes = [
+        {"cidr": "198.51.100.0/24", "nextHopIP": "10.30.0.254"},
+        {"cidr": "10.31.0.8/29", "nextHopIP": "10.30.0.11", "policy": "policySrc"},
+    ]
+    cluster = cluster_of(ovn, *tenants({"staticRoutes": routes}, {}))
+    assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app"), "by destination"
+    assert ovn.trace("a2.app", "203.0.113.1").reaches("a1.app"), "by source"
+    assert ovn.trace("a1.app", "203.0.113.1").dropped, "neither"
+    cluster.apply(vpc("va")).run()
+    assert ovn.trace("a1.app", OUTSIDE).dropped
+
+
+def test_a_route_table_is_for_the_subnets_that_name_it(ovn: Ovn) -> None:
+    route = {"cidr": "198.51.100.0/24", "nextHopIP": "10.30.0.254", "routeTable": "blue"}
+    cluster = cluster_of(ovn, *tenants({"staticRoutes": [route]}, {}))
+    assert ovn.trace("a2.app", OUTSIDE).dropped, "the main table does not have it"
+    cluster.apply(subnet("a-2", vpc="va", cidrBlock="10.31.0.0/24", routeTable="blue")).run()
+    assert ovn.trace("a2.app", OUTSIDE).reaches("gw.app")
+
+
+def test_a_centralized_gateway_moves(ovn: Ovn) -> None:
+    place = subnet("s1", cidrBlock="10.17.0.0/24", gatewayType="centralized", gatewayNode="n-2,n-1")
+    cluster = cluster_of(ovn, place, at("c", "s1", "10.17.0.12"))
+    assert ovn.trace("c.app", OUTSIDE).reaches("node-n-2")
+    cluster.apply(merged(NODES[1], {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})).run()
+    assert ovn.trace("c.app", OUTSIDE).reaches("node-n-1")
+
+
+def test_rows_that_only_gateways_use_are_valid(ovn: Ovn) -> None:
+    """External ports, gateway chassis, chassis groups and BFD sessions, made and taken away on a real server."""
+    labels = {"ovn.kubernetes.io/external-gw": "true"}
+    gateways = [node(f"n-{n}", f"192.168.0.1{n}", chassis=f"chassis-{n}", labels=labels) for n in (1, 2)]
+    eip = {"kind": "OvnEip", "metadata": {"name": "va-external"}, "spec": {}, "status": {"v4Ip": "172.16.0.9"}}
+    spec = {"enableExternal": True, "enableBfd": True, "bfdPort": {"enabled": True, "ip": "10.255.255.255"}}
+    external = subnet("external", cidrBlock="172.16.0.0/16", vlan="vlan1")
+    cluster = cluster_of(ovn, *tenants(spec, {}), *gateways, external, eip)
+    tables = ("Gateway_Chassis", "HA_Chassis", "HA_Chassis_Group", "BFD")
+    assert [len(ovn.database.content[table]) for table in tables] == [2, 2, 1, 1]
+    assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")
+    cluster.apply(vpc("va")).run()
+    assert not any(ovn.database.content[table] for table in tables)
+    assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")

@@ -235,6 +235,7 @@ class MemoryDatabase:
         self.content = {t: {u: dict(row) for u, row in rows.items()} for t, rows in before.items()}
         try:
             change(self.content)
+            self._check_strong()  # OVSDB looks at references before it collects rows that nobody refers to
             self._collect()
             self.validate()
         except BaseException:
@@ -288,6 +289,8 @@ class MemoryDatabase:
             gone = operand[1] if operand[0] == "set" else [entry[0] for entry in operand[1]]
             return {k: v for k, v in value.items() if k not in gone}
         elements = self._decode(table, column, operand)
+        if self._tables[table].columns[column].kind is Kind.OPTIONAL:
+            return elements if mutator == "insert" else None if value == elements else value
         return frozenset(value | elements) if mutator == "insert" else frozenset(value - elements)
 
     def _references(self, strong: bool) -> Iterator[tuple[str, str, str, str, str]]:
@@ -323,9 +326,7 @@ class MemoryDatabase:
 
     def validate(self) -> None:
         """Raise Invalid when the content is not what OVSDB accepts."""
-        for table, uuid, column, target, other in self._references(strong=True):
-            if other not in self.content[target]:
-                raise Invalid(f"{table} {uuid} refers in {column} to {target} {other}, which does not exist")
+        self._check_strong()
         for table in _UNIQUE:
             names = [row["name"] for row in self.content[table].values()]
             if len(names) != len(set(names)):
@@ -333,6 +334,11 @@ class MemoryDatabase:
         for row in self.content["Logical_Router_Port"].values():
             if not row["networks"]:
                 raise Invalid(f"router port {row['name']} has no networks")
+
+    def _check_strong(self) -> None:
+        for table, uuid, column, target, other in self._references(strong=True):
+            if other not in self.content[target]:
+                raise Invalid(f"{table} {uuid} refers in {column} to {target} {other}, which does not exist")
 
     def dangling(self) -> set[str]:
         """Names of router ports, port groups and address sets that are referred to by name and do not exist."""

@@ -31,10 +31,11 @@ def _addresses(number: int) -> st.SearchStrategy[tuple[str, ...]]:
 
 nodes = st.sampled_from(NODES).flatmap(
     lambda name: st.builds(
-        lambda addresses, ready, labels: node(name, *addresses, ready=ready, labels=labels),
+        lambda addresses, ready, labels, notes: node(name, *addresses, ready=ready, labels=labels, **notes),
         _addresses(NODES.index(name) + 11),
         st.booleans(),
-        st.sampled_from([{}, {"gw": "yes"}]),
+        st.sampled_from([{}, {"gw": "yes"}, {"ovn.kubernetes.io/external-gw": "true"}]),
+        st.sampled_from([{}, {"chassis": f"chassis-{name}"}]),
     )
 )
 namespaces = st.builds(
@@ -47,8 +48,10 @@ _ROUTES = (
     {"cidr": "0.0.0.0/0", "nextHopIP": "10.20.0.254", "policy": "policyDst"},
     {"cidr": "10.9.0.0/16", "nextHopIP": "10.20.0.253", "policy": "policySrc", "routeTable": "blue"},
     {"cidr": "10.9.0.1", "nextHopIP": "10.20.0.253"},
+    {"cidr": "10.9.0.1", "nextHopIP": "10.20.0.252", "ecmpMode": "ecmp_symmetric_reply"},
 )
 _BAD_ROUTES = (
+    {"cidr": "10.9.0.1", "nextHopIP": "10.20.0.253", "bfdId": "00000000-0000-4000-8000-000000000000"},
     {"cidr": "10.9.0.0/99", "nextHopIP": "10.20.0.253"},
     {"cidr": "10.9.0.0/16", "nextHopIP": "10.20.0.253/24"},
     {"cidr": "10.9.0.0/16", "nextHopIP": "10.20.0.1", "policy": "nonsense"},
@@ -65,17 +68,52 @@ _BAD_POLICIES = (
 )
 
 
+_PEERINGS = (
+    {"remoteVpc": "v1", "localConnectIP": "169.254.0.1/30"},
+    {"remoteVpc": "v2", "localConnectIP": "169.254.0.2/30,fd02::2/126"},
+    {"remoteVpc": "gone", "localConnectIP": "169.254.0.5/30"},
+)
+_BAD_PEERINGS = (
+    {"remoteVpc": "v1", "localConnectIP": "169.254.0.1"},
+    {"remoteVpc": "s1", "localConnectIP": "169.254.0.9/30"},
+    {"remoteVpc": "", "localConnectIP": ""},
+)
+_BFD_PORTS = (
+    {"enabled": True, "ip": "10.255.255.1"},
+    {"enabled": True, "ip": "10.255.255.1,fd03::1", "nodeSelector": {"matchLabels": {"gw": "yes"}}},
+    {"enabled": False, "ip": "10.255.255.1"},
+)
+
+
 def vpcs(bad: bool = True) -> st.SearchStrategy[Json]:
     routes = (*_ROUTES, *_BAD_ROUTES) if bad else _ROUTES
     policies = (*_POLICIES, *_BAD_POLICIES) if bad else _POLICIES
+    peerings = (*_PEERINGS, *_BAD_PEERINGS) if bad else _PEERINGS
     spec = filled(
         namespaces=maybe(st.lists(st.sampled_from(NAMESPACES), unique=True)),
         defaultSubnet=maybe(st.sampled_from(SUBNETS)),
         staticRoutes=maybe(st.lists(st.sampled_from(routes), max_size=3)),
         policyRoutes=maybe(st.lists(st.sampled_from(policies), max_size=2)),
+        vpcPeerings=maybe(st.lists(st.sampled_from(peerings), max_size=2)),
+        enableExternal=maybe(st.booleans()),
+        extraExternalSubnets=maybe(st.lists(st.sampled_from(("s3", "s4")), max_size=2)),
+        enableBfd=maybe(st.booleans()),
+        bfdPort=maybe(st.sampled_from(_BFD_PORTS)),
     )
     return st.builds(lambda name, spec: vpc(name, **spec), st.sampled_from((*VPCS, "ovn-cluster")), spec)
 
+
+eips = st.builds(
+    lambda router, place, number: {
+        "kind": "OvnEip",
+        "metadata": {"name": f"{router}-{place}"},
+        "spec": {"externalSubnet": place, "type": "lrp"},
+        "status": {"v4Ip": f"10.{place.replace('s', '2')}.0.{number}" if number else "", "macAddress": ""},
+    },
+    st.sampled_from((*VPCS, "ovn-cluster")),
+    st.sampled_from(("s3", "s4")),
+    st.sampled_from([0, 9, 10]),
+)
 
 _CIDRS = {
     "s1": ("10.21.0.0/24", "10.21.0.0/24,fd21::/112", "10.21.0.7/28"),
@@ -225,11 +263,12 @@ _KEYS = (
     *(("Vpc", name) for name in (*VPCS, "ovn-cluster")),
     *(("Subnet", name) for name in (*SUBNETS, "join", "ovn-default")),
     *(("Pod", name) for name in PODS),
+    *(("OvnEip", f"{name}-s4") for name in (*VPCS, "ovn-cluster")),
 )
 
 
 def edits(bad: bool = True) -> st.SearchStrategy[Edit]:
-    objects = st.one_of(nodes, namespaces, networks, vpcs(bad), subnets(bad), pods, pods)
+    objects = st.one_of(nodes, namespaces, networks, vpcs(bad), eips, subnets(bad), pods, pods)
     return objects.map(lambda obj: ("put", obj)) | st.sampled_from(_KEYS).map(lambda key: ("delete", key))
 
 
