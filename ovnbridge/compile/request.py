@@ -141,6 +141,7 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         want_mac=net.is_ovn,
         skip=reader.query(node_addresses) if skip else frozenset(),
         keep=keep,
+        runs=what.runs and not keep,
         pool=named,
         pools=() if pool or not net.primary else reader.query(namespace_pools, pod.metadata.namespace),
         pod=what.own,

@@ -22,10 +22,10 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     free one. `family`: "", "IPv4" or "IPv6" to ask for one family of a dual-stack subnet. `mac`: "" to have one made,
     or a static one; `want_mac=False` for networks that carry none. `skip`: addresses never taken by chance (node
     addresses). `grant`: the owner's object exists already and is to be filled in. `keep`: the owner runs with its
-    lease, which fits whatever else is asked. `pool`: the named pool that the owner asks for; `pools`: those that its
-    namespace is bound to, of which any will do; with neither, addresses of named pools are not given. `shares`: an
-    owner whose addresses may be taken over (a Vip's). `pod`, `namespace`, `node`, `pod_type` describe the owner on
-    the IP object.
+    lease, which fits whatever else is asked. `runs`: the owner works with `addresses` already, and lost only the
+    record. `pool`: the named pool that the owner asks for; `pools`: those that its namespace is bound to, of which
+    any will do; with neither, addresses of named pools are not given. `shares`: an owner whose addresses may be taken
+    over (a Vip's). `pod`, `namespace`, `node`, `pod_type` describe the owner on the IP object.
     """
 
     subnets: tuple[str, ...]
@@ -36,6 +36,7 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     skip: frozenset[str] = frozenset()
     grant: bool = False
     keep: bool = False
+    runs: bool = False
     pool: str = ""
     pools: tuple[str, ...] = ()
     shares: str = ""

@@ -116,7 +116,8 @@ class Allocator:
             self._usage_stale(lease.subnet)
             if before is not None and before != lease:
                 self._freed(before.subnet)
-        elif pending is None or (gone and pending.grant):
+        elif pending is None or pending.grant is gone:
+            # An object to be filled in is gone, or one to be created is there already, without an address.
             self._pending.pop(owner, None)
             self._world.put(GRANT, owner, None)
             released = self.ledger.release(owner)
@@ -158,8 +159,13 @@ class Allocator:
         self._usage_stale(subnet)
 
     def touch_claims(self, owners: Iterable[str]) -> None:
-        """Claims came, changed or went."""
-        self._dirty.update(dict.fromkeys(owners))
+        """Claims came, changed or went. Who works with an address is asked before those who may be given it."""
+        for owner in owners:
+            self._dirty[owner] = None
+            request = self._request(owner)
+            # Nodes' claims name the address that the node has.
+            if request is not None and (request.runs or (request.addresses and not request.namespace)):
+                self._dirty.move_to_end(owner, last=False)
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -185,8 +191,7 @@ class Allocator:
             del self._freed_queues[queue]
 
     def _decide(self, owner: str) -> None:
-        claim = self._desired.claim(owner)
-        request = claim.request if claim is not None and isinstance(claim.request, AddressRequest) else None
+        request = self._request(owner)
         ip = self._world.get("IP", owner)
         if ip is not None and not (isinstance(ip, IP) and not addressed(ip)):
             self._answered(owner)
@@ -213,6 +218,10 @@ class Allocator:
                     self._touch("IP", owner)
             else:
                 self._refuse(owner, request, decision)
+
+    def _request(self, owner: str) -> AddressRequest | None:
+        claim = self._desired.claim(owner)
+        return claim.request if claim is not None and isinstance(claim.request, AddressRequest) else None
 
     def _refuse(self, owner: str, request: AddressRequest, refusal: Refusal) -> None:
         self._world.put("Refusal", owner, refusal)

@@ -248,3 +248,14 @@ def test_a_subnet_is_not_deleted_under_a_vip() -> None:
     assert ("Subnet", "s1") in cluster.api.objects
     cluster.delete("Vip", "v").run()
     assert ("Subnet", "s1") not in cluster.api.objects
+
+
+def test_a_vip_that_goes_before_its_address_is_written() -> None:
+    cluster = ready()
+    cluster.apply(vip("v", "s1"))
+    cluster.hear()
+    cluster.delete("Vip", "v").run()
+    assert ("Vip", "v") not in cluster.api.objects
+    assert not cluster.state.reactor.allocator._pending
+    cluster.apply(pod("a/p", "n-1", ip_address="10.21.0.2")).run()
+    assert address(cluster, "p.a") == "10.21.0.2"
