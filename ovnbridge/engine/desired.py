@@ -1,8 +1,9 @@
 """The desired store: every unit's items, and the merged view that the outside is compared with.
 
 Fed by `Engine` (one `set` per evaluated unit), read by `engine/diff.py`, `kube/` and the claim allocator; drained by
-`take_touched`. Knows for each item the unit that yielded it (`explain`). Two units that want the same row is a bug in
-`compile/` or a clash of user objects: the smaller unit key wins, the clash is kept for `doctor`.
+`take_touched`. Knows for each item the unit that yielded it (`explain`). Units may share a row by wanting the same; if
+they want different ones, that is a bug in `compile/` or a clash of user objects: the smaller unit key wins, the clash
+is kept for `doctor`.
 """
 
 from __future__ import annotations
@@ -89,8 +90,11 @@ class DesiredStore:
 
     def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None]) -> None:
         if isinstance(item, Row):
-            self._rows.setdefault((item.table, item.key), {})[unit] = item
-            self._touched.rows[(item.table, item.key)] = None
+            owners = self._rows.setdefault((item.table, item.key), {})
+            wanted = owners[min(owners)] if owners else None
+            owners[unit] = item
+            if owners[min(owners)] != wanted:
+                self._touched.rows[(item.table, item.key)] = None
         elif isinstance(item, Member):
             columns = self._members.setdefault((item.table, item.key), {})
             columns.setdefault(item.column, {}).setdefault(item.value, {})[unit] = item.entry
@@ -108,9 +112,11 @@ class DesiredStore:
 
     def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None], *, replaced: bool) -> None:
         if isinstance(item, Row):
-            if not replaced:
+            if not replaced:  # otherwise its successor sees what has changed
+                wanted = self.row(item.table, item.key)
                 _discard(self._rows, (item.table, item.key), unit)
-            self._touched.rows[(item.table, item.key)] = None
+                if self.row(item.table, item.key) != wanted:
+                    self._touched.rows[(item.table, item.key)] = None
         elif isinstance(item, Member):
             columns = self._members[(item.table, item.key)]
             _discard(columns[item.column], item.value, unit)
@@ -218,8 +224,12 @@ class DesiredStore:
         return scope in self._holds
 
     def clashes(self) -> list[tuple[RowKey, list[UnitKey]]]:
-        """Rows that more than one unit wants."""
-        return [(key, sorted(owners)) for key, owners in self._rows.items() if len(owners) > 1]
+        """Rows that units want differently."""
+        return [
+            (key, sorted(owners))
+            for key, owners in self._rows.items()
+            if len(owners) > 1 and any(row != owners[min(owners)] for row in owners.values())
+        ]
 
     def snapshot_of(self, unit: UnitKey) -> tuple[Item, ...]:
         """Items of one unit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,6 +20,9 @@ from ovnbridge.engine.items import Item
 from ovnbridge.engine.world import Cell, World
 
 V = TypeVar("V")
+
+_IDLE: Final = 100
+"""Queries that nobody asks any more and whose answers are kept: the next pod will ask what the one before it asked."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -66,8 +69,8 @@ class Reader:
         """All values of a table, by sorted key. Costs a dependency each: for small tables or inside a query."""
         return [self.get(table, key) for key in self.keys(table)]
 
-    def by(self, index: str, key: str) -> list[str]:
-        """Keys found under one entry of a declared index, sorted."""
+    def by(self, index: str, key: str) -> list[Any]:
+        """What is found under one entry of a declared index (keys) or catalogue, sorted."""
         self._engine.record(Cell(f"index:{index}", key))
         return sorted(self._world.lookup(index, key))
 
@@ -96,6 +99,7 @@ class Engine:
         self._reads: dict[_Node, tuple[_Source, ...]] = {}
         self._readers: dict[_Source, dict[_Node, None]] = {}
         self._answers: dict[_Query, Any] = {}
+        self._idle: OrderedDict[_Query, None] = OrderedDict()
         self._suspects: OrderedDict[_Query, None] = OrderedDict()
         """Queries that something changed below; asked or refreshed before anything else looks at their answers."""
         self._changed: set[_Source] = set()
@@ -270,6 +274,8 @@ class Engine:
             self._recording = outer
         self._link(node, reads if items or self.world.get(unit.table, node.key) is not None else ())
         self.desired.set(node, items)
+        while len(self._idle) > _IDLE:
+            self._forget_query(next(iter(self._idle)))
 
     def _evaluate_query(self, query: _Query) -> None:
         outer, self._recording = self._recording, {}
@@ -290,7 +296,12 @@ class Engine:
             if source not in kept:
                 self._unlink(source, node)
         for source in reads:
-            self._readers.setdefault(source, {})[node] = None
+            readers = self._readers.get(source)
+            if readers is None:
+                readers = self._readers[source] = {}
+                if isinstance(source, _Query):
+                    self._idle.pop(source, None)
+            readers[node] = None
         if reads:
             self._reads[node] = reads
         else:
@@ -303,10 +314,11 @@ class Engine:
         readers.pop(node, None)
         if not readers:
             del self._readers[source]
-            if isinstance(source, _Query):
-                self._forget_query(source)
+            if isinstance(source, _Query) and source in self._answers:
+                self._idle[source] = None
 
     def _forget_query(self, query: _Query) -> None:
+        self._idle.pop(query, None)
         self._suspects.pop(query, None)
         self._answers.pop(query, None)
         for source in self._reads.pop(query, ()):
