@@ -62,6 +62,7 @@ def terms(selector: Selector) -> Terms:
     excluded: dict[str, set[str]] = {}
     present: dict[str, bool] = {}
     """Whether the key must be there (True) or must not."""
+    every: list[tuple[str, str, tuple[str, ...]]]
     every = [("In", key, (value,)) for key, value in (selector.match_labels or {}).items()]
     every += [(r.operator, r.key, tuple(r.values or ())) for r in selector.match_expressions or ()]
     for operator, key, values in every:
@@ -77,10 +78,10 @@ def terms(selector: Selector) -> Terms:
     found: list[Term] = []
     for key in sorted({*allowed, *excluded, *present}):
         if key in allowed:
-            values = tuple(sorted(allowed[key] - excluded.get(key, set())))
-            if not values or present.get(key) is False:
+            left = tuple(sorted(allowed[key] - excluded.get(key, set())))
+            if not left or present.get(key) is False:
                 return NOTHING
-            found.append(Term(key, "In", values))
+            found.append(Term(key, "In", left))
         elif present.get(key) is False:
             found.append(Term(key, "DoesNotExist"))
         else:

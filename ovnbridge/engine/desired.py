@@ -8,7 +8,7 @@ is kept for `doctor`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -50,6 +50,8 @@ class DesiredStore:
 
     def __init__(self) -> None:
         self._items: dict[UnitKey, tuple[Item, ...]] = {}
+        self._rows_of: dict[UnitKey, Set[RowKey]] = {}
+        """Of the few units with many rows."""
         self._rows: dict[RowKey, dict[UnitKey, Row]] = {}
         self._members: dict[RowKey, dict[str, dict[Atom, dict[UnitKey, str | None]]]] = {}
         self._objects: dict[ObjectKey, dict[UnitKey, tuple[ObjectItem, ...]]] = {}
@@ -65,6 +67,7 @@ class DesiredStore:
         old = self._items.get(unit, ())
         if old == items:
             return
+        self._rows_of.pop(unit, None)
         if items:
             self._items[unit] = items
         else:
@@ -207,9 +210,15 @@ class DesiredStore:
         owners = self._rows.get((table, key))
         return min(owners) if owners else None
 
-    def rows_of(self, unit: UnitKey) -> list[RowKey]:
-        """Rows that one unit yields or adds members to."""
-        return list(dict.fromkeys((i.table, i.key) for i in self._items.get(unit, ()) if isinstance(i, Row | Member)))
+    def rows_of(self, unit: UnitKey) -> Set[RowKey]:
+        """Rows that one unit yields or adds members to, in their order."""
+        found = self._rows_of.get(unit)
+        if found is None:
+            items = self._items.get(unit, ())
+            found = {(i.table, i.key): None for i in items if isinstance(i, Row | Member)}.keys()
+            if len(items) > 50:
+                self._rows_of[unit] = found
+        return found
 
     def units_of_object(self, kind: str, key: str) -> list[UnitKey]:
         """Units that have items about an object."""

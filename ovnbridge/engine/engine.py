@@ -214,23 +214,44 @@ class Engine:
                 if gone or node in readers or node not in self._reads:
                     self._mark(node, urgent=True)
             self._changed.add(cell)
+        current = self._ask_again()
         for changed in self._changed.copy():
-            self._suspect(changed)
+            self._suspect(changed, current)
         while self._suspects:
             self._refresh(next(reversed(self._suspects)))
         self._changed.clear()
 
-    def _suspect(self, cell: _Source) -> None:
-        """Mark the units that read a changed cell, and every query that may answer differently because of it."""
-        todo = [cell]
+    def _ask_again(self) -> set[_Query]:
+        """Evaluate the queries that read changed cells and ask no others. Returns those that are current now.
+
+        The World is current, so they can be asked in any order, before anything is suspected: what they answer as
+        before, nobody else needs to be looked at for.
+        """
+        current: set[_Query] = set()
+        for query in {n: None for cell in self._changed for n in self._readers.get(cell, ()) if isinstance(n, _Query)}:
+            if not self._readers.get(query) or any(isinstance(source, _Query) for source in self._reads[query]):
+                continue
+            answer, reads = self._run(query)
+            if any(isinstance(source, _Query) for source in reads):
+                continue  # asks others by now, which may not be current
+            current.add(query)
+            self._link(query, reads)
+            if answer != self._answers[query]:
+                self._answers[query] = answer
+                self._changed.add(query)
+        return current
+
+    def _suspect(self, changed: _Source, current: set[_Query]) -> None:
+        """Mark the units that read what has changed, and every query that may answer differently because of it."""
+        todo = [changed]
         while todo:
             source = todo.pop()
             for node in self._readers.get(source, ()):
                 if isinstance(node, _Query):
-                    if node not in self._suspects:
+                    if node not in self._suspects and node not in current:
                         self._suspects[node] = None
                         todo.append(node)
-                elif source is cell:
+                elif source is changed:
                     self._mark(node, urgent=False)
 
     def _refresh(self, query: _Query) -> None:
@@ -278,14 +299,16 @@ class Engine:
             self._forget_query(next(iter(self._idle)))
 
     def _evaluate_query(self, query: _Query) -> None:
+        self._answers[query], reads = self._run(query)
+        self._link(query, reads)
+
+    def _run(self, query: _Query) -> tuple[Any, tuple[_Source, ...]]:
+        """What a query answers now, and what it reads for it."""
         outer, self._recording = self._recording, {}
         try:
-            answer = query.function(self._reader, *query.arguments)
-            reads = tuple(self._recording)
+            return query.function(self._reader, *query.arguments), tuple(self._recording)
         finally:
             self._recording = outer
-        self._answers[query] = answer
-        self._link(query, reads)
 
     def _link(self, node: _Node, reads: tuple[_Source, ...]) -> None:
         old = self._reads.get(node, ())

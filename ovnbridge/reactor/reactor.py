@@ -159,8 +159,12 @@ class Reactor:
         rows = self._rows
         if rows is None:
             return True
+        doubtful = (self._partial.keys(), self._whole, self._unconfirmed)
         for unit in self.engine.units_for(kind, key):
-            if any(rows.busy(*row) for row in self.engine.desired.rows_of(unit)):
+            wanted = self.engine.desired.rows_of(unit)
+            if sum(map(len, doubtful)) < len(wanted):  # one of the few units with many rows, of which few change
+                wanted = {row for group in doubtful for row in group if row in wanted}
+            if any(rows.busy(*row) for row in wanted):
                 self._waiting[(kind, key)] = None
                 return True
         return False
