@@ -72,7 +72,7 @@ class DesiredStore:
             self._items[unit] = items
         else:
             self._items.pop(unit, None)
-        before, after = _by_identity(old), _by_identity(items)
+        before, after = identified(old), identified(items)
         objects: dict[ObjectKey, None] = {}
         for identity, item in before.items():
             if after.get(identity) != item:
@@ -121,9 +121,9 @@ class DesiredStore:
                 if self.row(item.table, item.key) != wanted:
                     self._touched.rows[(item.table, item.key)] = None
         elif isinstance(item, Member):
-            columns = self._members[(item.table, item.key)]
-            _discard(columns[item.column], item.value, unit)
-            if not columns[item.column]:
+            columns = self._members.get((item.table, item.key), {})
+            _discard(columns.get(item.column, {}), item.value, unit)
+            if item.column in columns and not columns[item.column]:
                 del columns[item.column]
                 if not columns:
                     del self._members[(item.table, item.key)]
@@ -150,6 +150,17 @@ class DesiredStore:
         partial = self._touched.rows[key]
         if partial is not None:
             partial.add((item.column, item.value))
+
+    def drop(self, unit: UnitKey, item: Item) -> None:
+        """Take an item out of the merged view that the unit does not want (the self-check's repair)."""
+        objects: dict[ObjectKey, None] = {}
+        self._remove(unit, item, objects, replaced=False)
+        for key in objects:
+            mine = tuple(i for i in self._objects[key][unit] if i != item)
+            self._objects[key][unit] = mine
+            if not mine:
+                _discard(self._objects, key, unit)
+            self._touched.objects[key] = None
 
     def take_touched(self) -> Touched:
         """What changed since the last call."""
@@ -240,6 +251,42 @@ class DesiredStore:
             if len(owners) > 1 and any(row != owners[min(owners)] for row in owners.values())
         ]
 
+    def merged(self, unit: UnitKey, item: Item) -> bool:
+        """Whether the merged view holds an item of a unit."""
+        if isinstance(item, Row):
+            return self._rows.get((item.table, item.key), {}).get(unit) == item
+        if isinstance(item, Member):
+            owners = self.member(item.table, item.key, item.column, item.value) or {}
+            return unit in owners and owners[unit] == item.entry
+        if isinstance(item, Claim):
+            return self._claims.get(item.owner, {}).get(unit) == item
+        if isinstance(item, Hold):
+            return unit in self._holds.get(item.scope, {})
+        if isinstance(item, Pool):
+            return self._pools.get(item.name) == item
+        return item in self._objects.get((item.kind, item.key), {}).get(unit, ())
+
+    def merged_items(self) -> Iterator[tuple[UnitKey, Item]]:
+        """Everything in the merged view but pools, with whose it is; the store may change meanwhile."""
+        for row_key in list(self._rows):
+            yield from list(self._rows.get(row_key, {}).items())
+        for table, key in list(self._members):
+            for column, values in list(self.members(table, key).items()):
+                for value in list(values):
+                    for unit, entry in list(values.get(value, {}).items()):
+                        yield unit, Member(table, key, column, value, entry)
+        for claims in list(self._claims.values()):
+            yield from list(claims.items())
+        for scope, units in list(self._holds.items()):
+            yield from [(unit, Hold(scope)) for unit in units]
+        for object_key in list(self._objects):
+            for unit, items in list(self._objects.get(object_key, {}).items()):
+                yield from [(unit, item) for item in items]
+
+    def units(self) -> Iterator[UnitKey]:
+        """Units that yield anything."""
+        return iter(self._items)
+
     def snapshot_of(self, unit: UnitKey) -> tuple[Item, ...]:
         """Items of one unit."""
         return self._items.get(unit, ())
@@ -265,12 +312,14 @@ def _identity(item: Item) -> tuple[Any, ...]:
     return (type(item).__name__, item.kind, item.key, getattr(item, "name", ""))
 
 
-def _by_identity(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
+def identified(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
+    """Items by what they are about; the last one about the same thing counts."""
     return {_identity(item): item for item in items}
 
 
 def _discard(table: dict[Any, dict[UnitKey, Any]], key: Any, unit: UnitKey) -> None:
-    owners = table[key]
-    owners.pop(unit, None)
-    if not owners:
-        del table[key]
+    owners = table.get(key)
+    if owners is not None:
+        owners.pop(unit, None)
+        if not owners:
+            del table[key]
