@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ovnbridge.engine.desired import DesiredStore, UnitKey, identified
+from ovnbridge.engine.desired import DesiredStore, UnitKey, identified, identity
 from ovnbridge.engine.engine import Engine, Query, Reader, Source
 from ovnbridge.engine.items import Item
 
@@ -77,30 +77,26 @@ class Check:
         desired = self._engine.desired
         kept = desired.snapshot_of(unit)
         right = self._engine.run(self._reader, unit)
+        if kept == right and all(desired.merged(unit, item) for item in right):
+            return []
         before, after = identified(kept), identified(right)
-        found = []
-        if kept != right:
-            wrong = [i for i in {**before, **after} if before.get(i) != after.get(i)]
-            found = [_difference(unit, before.get(i), after.get(i)) for i in wrong]
-        found += [
-            _difference(unit, None, item)
-            for i, item in before.items()
-            if after.get(i) == item and not desired.merged(unit, item)
+        found = [
+            Difference(type(before.get(i) or after[i]).__name__, f"{unit.unit} {unit.key}", before.get(i), after.get(i))
+            for i in {**before, **after}
+            if before.get(i) != after.get(i) or not desired.merged(unit, after[i])
         ]
-        if kept != right or found:
+        if found:
             self._engine.mend_unit(unit)
         return found
 
 
-def _difference(unit: UnitKey, kept: Item | None, right: Item | None) -> Difference:
-    return Difference(type(kept or right).__name__, f"{unit.unit} {unit.key}", kept, right)
-
-
 def strays(store: DesiredStore) -> Iterator[tuple[UnitKey, Item | None]]:
     """What the merged view holds in the name of a unit that does not want it; None for steps that find nothing."""
-    last, wanted = UnitKey("", ""), dict[Any, Item]()
+    last, wanted = UnitKey("", ""), tuple[Item, ...]()
+    known = dict[Any, Item]()
     for unit, item in store.merged_items():
         if unit != last:
-            last, wanted = unit, identified(store.snapshot_of(unit))
-        stray = not any(identity in wanted for identity in identified((item,)))
+            last, wanted = unit, store.snapshot_of(unit)
+            known = identified(wanted) if len(wanted) > 20 else {}
+        stray = known.get(identity(item)) != item if known else item not in wanted
         yield unit, item if stray else None

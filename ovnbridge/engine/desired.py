@@ -74,11 +74,11 @@ class DesiredStore:
             self._items.pop(unit, None)
         before, after = identified(old), identified(items)
         objects: dict[ObjectKey, None] = {}
-        for identity, item in before.items():
-            if after.get(identity) != item:
-                self._remove(unit, item, objects, replaced=identity in after)
-        for identity, item in after.items():
-            if before.get(identity) != item:
+        for about, item in before.items():
+            if after.get(about) != item:
+                self._remove(unit, item, objects, replaced=about in after)
+        for about, item in after.items():
+            if before.get(about) != item:
                 self._add(unit, item, objects)
         for key in objects:
             mine = tuple(
@@ -296,7 +296,8 @@ class DesiredStore:
         return dict(self._items)
 
 
-def _identity(item: Item) -> tuple[Any, ...]:
+def identity(item: Item) -> tuple[Any, ...]:
+    """What an item is about."""
     if isinstance(item, Row):
         return ("row", item.table, item.key)
     if isinstance(item, Member):
@@ -314,7 +315,7 @@ def _identity(item: Item) -> tuple[Any, ...]:
 
 def identified(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
     """Items by what they are about; the last one about the same thing counts."""
-    return {_identity(item): item for item in items}
+    return {identity(item): item for item in items}
 
 
 def _discard(table: dict[Any, dict[UnitKey, Any]], key: Any, unit: UnitKey) -> None:

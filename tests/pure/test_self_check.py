@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ovnbridge.engine.desired import UnitKey
-from ovnbridge.engine.items import Hold, Row
+from ovnbridge.engine.items import Row
 from ovnbridge.engine.world import Cell
 from ovnbridge.model.ovn import Ref
 from tests.support.cluster import Cluster, namespace, node, pod
