@@ -57,7 +57,8 @@ class Reactor:
         )
         self._partial: dict[RowKey, set[tuple[str, Atom]]] = {}
         self._whole: set[RowKey] = set()
-        self._unconfirmed: set[RowKey] = set()
+        self._unconfirmed: dict[RowKey, set[tuple[str, Atom]] | None] = {}
+        """Rows that were compared, and which members if not all of it, whose outcome is not known to be committed."""
         self._wake = asyncio.Event()
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
@@ -133,7 +134,8 @@ class Reactor:
 
     def committed(self, keys: Sequence[RowKey]) -> None:
         """Rows are as desired now: statuses that waited for it may be written."""
-        self._unconfirmed.difference_update(keys)
+        for row in keys:
+            self._unconfirmed.pop(row, None)
         if self._waiting and keys:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
@@ -165,7 +167,7 @@ class Reactor:
         rows = self._rows
         if rows is None:
             return True
-        doubtful = (self._partial.keys(), self._whole, self._unconfirmed)
+        doubtful = (self._partial.keys(), self._whole, self._unconfirmed.keys())
         for unit in self.engine.units_for(kind, key):
             wanted = self.engine.desired.rows_of(unit)
             if sum(map(len, doubtful)) < len(wanted):  # one of the few units with many rows, of which few change
@@ -245,13 +247,15 @@ class Reactor:
     def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
         """Which members of a row the next comparison may be limited to; None for all of it.
 
-        All of it also when the outcome of the comparison before is not known to be committed.
+        What was compared before is compared again as long as the outcome is not known to be committed.
         """
-        members = self._partial.pop(row, None)
-        whole = row in self._whole or row in self._unconfirmed
+        parts = [part[row] for part in (self._partial, self._unconfirmed) if row in part]
+        members = set[tuple[str, Atom]]().union(*(part for part in parts if part is not None))
+        whole = row in self._whole or not parts or None in parts
+        self._partial.pop(row, None)
         self._whole.discard(row)
-        self._unconfirmed.add(row)
-        return None if whole else members
+        self._unconfirmed[row] = None if whole else members
+        return self._unconfirmed[row]
 
     def _touch_rows(self, rows: Iterable[RowKey]) -> None:
         if self._rows is not None:
