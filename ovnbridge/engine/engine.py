@@ -9,7 +9,7 @@ that shared changes caused.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -23,6 +23,9 @@ V = TypeVar("V")
 
 _IDLE: Final = 100
 """Queries that nobody asks any more and whose answers are kept: the next pod will ask what the one before it asked."""
+
+_CROWD: Final = 200
+"""Units that are marked in one step."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -115,10 +118,12 @@ class Engine:
         self._suspects: OrderedDict[Query, None] = OrderedDict()
         """Queries that something changed below; asked or refreshed before anything else looks at their answers."""
         self._changed: set[Source] = set()
-        """While changes spread: the cells and answers that differ from what queries have seen."""
+        """While there are suspects: the cells and answers that differ from what they have seen."""
         # OrderedDict: taking the first of a plain dict again and again walks over all that were taken before.
         self._urgent: OrderedDict[UnitKey, None] = OrderedDict()
         self._normal: OrderedDict[UnitKey, None] = OrderedDict()
+        self._crowds: deque[dict[Node, None]] = deque()
+        """Readers of changed things that are too many to be marked at once."""
         self._recording: dict[Source, None] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -140,15 +145,27 @@ class Engine:
     # -- propagation ---------------------------------------------------------------------------------------------
 
     def settle(self, limit: int = 0) -> bool:
-        """Bring desired items up to date, at most `limit` units (0: all). Returns whether work is left."""
+        """Bring desired items up to date, in at most `limit` steps of less than a millisecond or so (0: all).
+
+        Returns whether work is left.
+        """
         self._spread_changes()
         done = 0
-        while self._urgent or self._normal:
+        while self._urgent or self._suspects or self._crowds or self._normal:
             if limit and done >= limit:
                 return True
-            node, _ = (self._urgent or self._normal).popitem(last=False)
-            self._evaluate_unit(node)
             done += 1
+            if self._urgent:
+                node = next(iter(self._urgent))
+                self._freshen(node)
+                del self._urgent[node]
+                self._evaluate_unit(node)
+            elif self._suspects:
+                self._refresh(next(reversed(self._suspects)))
+            elif self._crowds:
+                self._disperse()
+            else:
+                self._evaluate_unit(self._normal.popitem(last=False)[0])
         return False
 
     def refresh(self, table: str, key: str) -> bool:
@@ -157,7 +174,8 @@ class Engine:
         if self.world.has_changes():
             self._spread_changes()
         for node in self.units_for(table, key):
-            if node in self._urgent or node in self._normal:
+            self._freshen(node)
+            if node in self._urgent or node in self._normal or any(node in crowd for crowd in self._crowds):
                 self._urgent.pop(node, None)
                 self._normal.pop(node, None)
                 self._evaluate_unit(node)
@@ -166,8 +184,8 @@ class Engine:
 
     @property
     def backlog(self) -> int:
-        """Units waiting to be evaluated."""
-        return len(self._urgent) + len(self._normal)
+        """Units waiting to be evaluated, and questions waiting to be asked again."""
+        return len(self._urgent) + len(self._normal) + len(self._suspects) + sum(map(len, self._crowds))
 
     def units_for(self, table: str, key: str) -> list[UnitKey]:
         """Units that are run for one World value."""
@@ -250,6 +268,8 @@ class Engine:
         self._evaluate_unit(unit)
 
     def _spread_changes(self) -> None:
+        """Mark what has to be looked at because of what has changed in the World."""
+        fresh: dict[Source, None] = {}
         for cell in self.world.take_changes():
             readers = self._readers.get(cell, {})
             gone = self.world.get(cell.space, cell.key) is None
@@ -258,46 +278,48 @@ class Engine:
                 # A unit that looks at its object only through questions runs again when an answer changes.
                 if gone or node in readers or node not in self._reads:
                     self._mark(node, urgent=True)
-            self._changed.add(cell)
-        current = self._ask_again()
-        for changed in self._changed.copy():
+            fresh[cell] = None
+        if not self._suspects:
+            self._changed.clear()
+        self._changed.update(fresh)
+        current = self._ask_again(fresh)
+        fresh.update(dict.fromkeys(query for query in current if query in self._changed))
+        for changed in fresh:
             self._suspect(changed, current)
-        while self._suspects:
-            self._refresh(next(reversed(self._suspects)))
-        self._changed.clear()
 
-    def _ask_again(self) -> set[Query]:
+    def _ask_again(self, fresh: Iterable[Source]) -> dict[Query, None]:
         """Evaluate the queries that read changed cells and ask no others. Returns those that are current now.
 
         The World is current, so they can be asked in any order, before anything is suspected: what they answer as
         before, nobody else needs to be looked at for.
         """
-        current: set[Query] = set()
-        for query in {n: None for cell in self._changed for n in self._readers.get(cell, ()) if isinstance(n, Query)}:
-            if not self._readers.get(query) or any(isinstance(source, Query) for source in self._reads[query]):
+        current: dict[Query, None] = {}
+        for query in {n: None for cell in fresh for n in self._readers.get(cell, ()) if isinstance(n, Query)}:
+            if query in self._suspects or not self._readers.get(query) or self._asks(self._reads[query]):
                 continue
             answer, reads = self._run(query)
-            if any(isinstance(source, Query) for source in reads):
+            if self._asks(reads):
                 continue  # asks others by now, which may not be current
-            current.add(query)
+            current[query] = None
             self._link(query, reads)
             if answer != self._answers[query]:
                 self._answers[query] = answer
                 self._changed.add(query)
         return current
 
-    def _suspect(self, changed: Source, current: set[Query]) -> None:
+    @staticmethod
+    def _asks(reads: Iterable[Source]) -> bool:
+        return any(isinstance(source, Query) for source in reads)
+
+    def _suspect(self, changed: Source, current: Mapping[Query, None]) -> None:
         """Mark the units that read what has changed, and every query that may answer differently because of it."""
+        self._mark_readers(changed)
         todo = [changed]
         while todo:
-            source = todo.pop()
-            for node in self._readers.get(source, ()):
-                if isinstance(node, Query):
-                    if node not in self._suspects and node not in current:
-                        self._suspects[node] = None
-                        todo.append(node)
-                elif source is changed:
-                    self._mark(node, urgent=False)
+            for node in self._readers.get(todo.pop(), ()):
+                if isinstance(node, Query) and node not in self._suspects and node not in current:
+                    self._suspects[node] = None
+                    todo.append(node)
 
     def _refresh(self, query: Query) -> None:
         """Make a suspect's answer current: it runs again only if something that it read has changed."""
@@ -316,9 +338,34 @@ class Engine:
         self._evaluate_query(query)
         if self._answers[query] != before:
             self._changed.add(query)
-            for node in self._readers.get(query, ()):
-                if not isinstance(node, Query):
-                    self._mark(node, urgent=False)
+            self._mark_readers(query)
+
+    def _freshen(self, node: UnitKey) -> None:
+        """Make the answers current that a unit has read, so that it is known whether, and does not turn out while, it
+        runs again."""
+        for source in self._reads.get(node, ()):
+            if isinstance(source, Query) and source in self._suspects:
+                self._refresh(source)
+
+    def _mark_readers(self, source: Source) -> None:
+        """Mark the units that read what has changed; when they are many, little by little."""
+        readers = self._readers.get(source, {})
+        if len(readers) > _CROWD:
+            self._crowds.append(readers.copy())
+            return
+        for node in readers:
+            if not isinstance(node, Query):
+                self._mark(node, urgent=False)
+
+    def _disperse(self) -> None:
+        """Mark the next units of a crowd."""
+        crowd = self._crowds[0]
+        for _ in range(min(_CROWD, len(crowd))):
+            node, _ = crowd.popitem()
+            if not isinstance(node, Query):
+                self._mark(node, urgent=False)
+        if not crowd:
+            self._crowds.popleft()
 
     def _mark(self, node: UnitKey, *, urgent: bool) -> None:
         if urgent:

@@ -136,6 +136,13 @@ class Reactor:
         """Rows are as desired now: statuses that waited for it may be written."""
         for row in keys:
             self._unconfirmed.pop(row, None)
+        # Walking over an emptied dict or set takes as long as when it was fullest.
+        if not self._unconfirmed:
+            self._unconfirmed = {}
+        if not self._whole:
+            self._whole = set()
+        if not self._partial:
+            self._partial = {}
         if self._waiting and keys:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
