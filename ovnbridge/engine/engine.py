@@ -10,93 +10,21 @@ that shared changes caused.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
-
-import msgspec
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.items import Item
+from ovnbridge.engine.reader import Node, Query, Reader, Source, Unit
 from ovnbridge.engine.world import Cell, World
 
-V = TypeVar("V")
+__all__ = ["Engine", "Query", "Reader", "Source", "Unit"]
 
 _IDLE: Final = 100
 """Queries that nobody asks any more and whose answers are kept: the next pod will ask what the one before it asked."""
 
 _CROWD: Final = 200
 """Units that are marked in one step."""
-
-
-class Unit(msgspec.Struct, frozen=True):
-    """A compile function with the World table whose keys it is run for.
-
-    `run(reader, key)` must be pure; it is called for every key of `table`, also once more when the key is gone (its
-    reads then find nothing and it must yield nothing).
-    """
-
-    name: str
-    table: str
-    run: Callable[[Reader, str], Iterable[Item]]
-
-
-class Query(msgspec.Struct, frozen=True):
-    """A memoised question: the function and its arguments."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
-Node: TypeAlias = UnitKey | Query
-Source: TypeAlias = Cell | Query
-
-
-class Asked(Protocol):
-    """Whom a Reader asks."""
-
-    world: World
-
-    def record(self, source: Source) -> None:
-        """`source` is looked at."""
-
-    def ask(self, query: Query) -> Any:
-        """The answer of a query."""
-
-
-class Reader:
-    """What a unit or query may look at; everything looked at is recorded as a dependency."""
-
-    def __init__(self, engine: Asked) -> None:
-        self._engine = engine
-        self._world = engine.world
-
-    def get(self, table: str, key: str) -> Any | None:
-        """One World value, or None."""
-        self._engine.record(Cell(table, key))
-        return self._world.get(table, key)
-
-    def keys(self, table: str) -> list[str]:
-        """All keys of a table, sorted."""
-        self._engine.record(Cell(f"keys:{table}", ""))
-        return sorted(self._world.keys(table))
-
-    def all(self, table: str) -> list[Any]:
-        """All values of a table, by sorted key. Costs a dependency each: for small tables or inside a query."""
-        return [self.get(table, key) for key in self.keys(table)]
-
-    def by(self, index: str, key: str) -> list[Any]:
-        """What is found under one entry of a declared index (keys) or catalogue, sorted."""
-        self._engine.record(Cell(f"index:{index}", key))
-        return sorted(self._world.lookup(index, key))
-
-    def any(self, index: str, key: str) -> bool:
-        """Whether anything is found under one entry of a declared index."""
-        self._engine.record(Cell(f"index:{index}", key))
-        return bool(self._world.lookup(index, key))
-
-    def query(self, function: Callable[..., V], *arguments: Any) -> V:
-        """The memoised answer of `function(reader, *arguments)`; arguments must be hashable."""
-        return self._engine.ask(Query(function, arguments))  # type: ignore[no-any-return]
 
 
 class Engine:
@@ -197,36 +125,21 @@ class Engine:
 
     def causes(self, unit: UnitKey) -> list[Cell]:
         """World cells that a unit depends on, directly or through queries (for `explain`)."""
-        found: dict[Cell, None] = {}
-        todo: list[Source] = list(reversed(self._reads.get(unit, ())))
-        seen: set[Source] = set()
-        while todo:
-            source = todo.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            if isinstance(source, Query):
-                todo.extend(reversed(self._reads.get(source, ())))
-            else:
-                found[source] = None
-        return list(found)
+        return [node for node in self._reachable([unit], self._reads) if isinstance(node, Cell)]
 
     def dependants(self, cell: Cell) -> list[UnitKey]:
         """Units that depend on a cell, directly or through queries (for `explain`)."""
-        found: dict[UnitKey, None] = {}
-        todo: list[Source] = [cell]
-        seen: set[Source] = set()
+        return sorted(node for node in self._reachable([cell], self._readers) if isinstance(node, UnitKey))
+
+    @staticmethod
+    def _reachable(todo: list[Any], links: Mapping[Any, Iterable[Any]]) -> Iterable[Any]:
+        found: dict[Any, None] = {}
         while todo:
-            source = todo.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            for node in self._readers.get(source, ()):
-                if isinstance(node, Query):
-                    todo.append(node)
-                else:
-                    found[node] = None
-        return sorted(found)
+            node = todo.pop()
+            if node not in found:
+                found[node] = None
+                todo.extend(reversed(tuple(links.get(node, ()))))
+        return found
 
     def recompute(self) -> DesiredStore:
         """The desired state computed from nothing: the oracle for the incremental one."""
@@ -248,10 +161,14 @@ class Engine:
         """Whether the answer is remembered, and which."""
         return query in self._answers, self._answers.get(query)
 
-    def unit_keys(self) -> list[UnitKey]:
-        """Every unit for every World value, and those whose value is gone but not their items."""
-        found = [UnitKey(u.name, key) for u in self._units.values() for key in self.world.keys(u.table)]
-        return found + [u for u in self.desired.units() if self.world.get(self._units[u.unit].table, u.key) is None]
+    def unit_keys(self) -> Iterator[UnitKey]:
+        """Every unit for every World value, and those whose value is gone but not their items; both may change."""
+        for unit in self._units.values():
+            for key in list(self.world.keys(unit.table)):
+                yield UnitKey(unit.name, key)
+        for node in list(self.desired.units()):
+            if self.world.get(self._units[node.unit].table, node.key) is None:
+                yield node
 
     def mend_queries(self, answers: Mapping[Query, Any]) -> None:
         """Put wrong answers right, and what they depend on; whoever has read them is checked by itself."""
