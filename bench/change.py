@@ -140,6 +140,10 @@ async def _measure(settings: Settings, directory: Path, pods: int) -> tuple[dict
     async with world(settings, directory, cluster) as found, rest.connection(found.address) as client:
         await start(found, 60 + pods / 400)
         changes, machine = Changes(found, client), Machine()
+        for _ in range(30):  # statuses and leases of the first start may still be on their way
+            last = await windows(found, 1, changes.nothing)
+            if not (last.kube_writes or last.nb_operations):
+                break
         idle = await windows(found, count, changes.nothing)
         lag = await found.controller.lag()
         await windows(found, 1, changes.pod)  # the first one fills caches
@@ -181,7 +185,7 @@ async def run(settings: Settings, directory: Path) -> list[Figure]:
     for change in found[small]:
         before, after = found[small][change], found[large][change]
         most = GROWTH if change == "pod_add" else None
-        growth = after.cpu_ms / before.cpu_ms if before.cpu_ms > 0.5 else None
+        growth = after.cpu_ms / before.cpu_ms if min(before.cpu_ms, after.cpu_ms) > 0.5 else None
         figures.append(Figure(name=f"{change}_growth", value=growth, unit=f"x, {small} to {large}", most=most))
     for pods, costs in found.items():
         one, more = costs["policy_add"], costs["same_policy_add"]
