@@ -29,7 +29,7 @@ from ovnbridge.compile import (
     workload,
 )
 from ovnbridge.engine.engine import Unit
-from ovnbridge.engine.world import Index
+from ovnbridge.engine.world import Catalogue, Index
 
 UNITS: tuple[Unit, ...] = (
     *cluster.UNITS,
@@ -50,7 +50,7 @@ UNITS: tuple[Unit, ...] = (
     *problem.UNITS,
 )
 
-INDEXES: tuple[Index, ...] = (
+INDEXES: tuple[Index | Catalogue, ...] = (
     *subnet.INDEXES,
     *subnet_conflict.INDEXES,
     *localnet.INDEXES,

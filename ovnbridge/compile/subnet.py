@@ -19,6 +19,7 @@ from ovnbridge.compile.subnet_spec import (
     DISTRIBUTED,
     Problem,
     accepted_spec,
+    described,
     is_ovn,
 )
 from ovnbridge.compile.vlan import Waiting, vlan_problem, vlan_view
@@ -168,7 +169,7 @@ def connects_underlay(reader: Reader, vpc: str) -> bool:
 
 def _connected(reader: Reader, name: str) -> bool:
     """Whether a subnet has U2O, or had it when it was last compiled (memoised question)."""
-    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
+    view, subnet = reader.query(subnet_view, name), reader.query(described, name)
     if view is not None:
         return view.u2o and bool(view.vlan)
     return isinstance(subnet, Subnet) and bool(subnet.status.u2o_interconnection_ip)
@@ -190,7 +191,7 @@ def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:
 def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
     those that `gatewayNodeSelectors` select (memoised question)."""
-    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
+    view, subnet = reader.query(subnet_view, name), reader.query(described, name)
     if view is None or not isinstance(subnet, Subnet):
         return ()
     if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:

@@ -191,10 +191,12 @@ class Differ:
             if isinstance(present, Mapping):
                 change = self._map_members(table, key, column, values, actual, column in owned)
             else:
-                resolved = {self._atom(value): value for value in values}
+                # Sets may have every pod in them: their difference is left to the interpreter.
+                referring = isinstance(next(iter(values), None), Ref)
+                resolved = {self._atom(value): value for value in values} if referring else dict(zip(values, values))
                 held = _as_set(present)
-                add = frozenset(value for atom, value in resolved.items() if atom not in held)
-                remove = frozenset(v for v in held if v not in resolved) if column in owned else frozenset()
+                add = frozenset(resolved[atom] for atom in resolved.keys() - held)
+                remove = frozenset(held - resolved.keys()) if column in owned else frozenset()
                 change = Mutate(table, key, actual.uuid, column, add, remove)
             if change.add or change.remove:
                 changes.append(change)

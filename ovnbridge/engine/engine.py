@@ -9,76 +9,22 @@ that shared changes caused.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
-
-import msgspec
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.items import Item
+from ovnbridge.engine.reader import Node, Query, Reader, Source, Unit
 from ovnbridge.engine.world import Cell, World
 
-V = TypeVar("V")
+__all__ = ["Engine", "Query", "Reader", "Source", "Unit"]
 
+_IDLE: Final = 100
+"""Queries that nobody asks any more and whose answers are kept: the next pod will ask what the one before it asked."""
 
-class Unit(msgspec.Struct, frozen=True):
-    """A compile function with the World table whose keys it is run for.
-
-    `run(reader, key)` must be pure; it is called for every key of `table`, also once more when the key is gone (its
-    reads then find nothing and it must yield nothing).
-    """
-
-    name: str
-    table: str
-    run: Callable[[Reader, str], Iterable[Item]]
-
-
-class _Query(msgspec.Struct, frozen=True):
-    """A memoised question: the function and its arguments."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
-_Node: TypeAlias = UnitKey | _Query
-_Source: TypeAlias = Cell | _Query
-
-
-class Reader:
-    """What a unit or query may look at; everything looked at is recorded as a dependency."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._world = engine.world
-
-    def get(self, table: str, key: str) -> Any | None:
-        """One World value, or None."""
-        self._engine.record(Cell(table, key))
-        return self._world.get(table, key)
-
-    def keys(self, table: str) -> list[str]:
-        """All keys of a table, sorted."""
-        self._engine.record(Cell(f"keys:{table}", ""))
-        return sorted(self._world.keys(table))
-
-    def all(self, table: str) -> list[Any]:
-        """All values of a table, by sorted key. Costs a dependency each: for small tables or inside a query."""
-        return [self.get(table, key) for key in self.keys(table)]
-
-    def by(self, index: str, key: str) -> list[str]:
-        """Keys found under one entry of a declared index, sorted."""
-        self._engine.record(Cell(f"index:{index}", key))
-        return sorted(self._world.lookup(index, key))
-
-    def any(self, index: str, key: str) -> bool:
-        """Whether anything is found under one entry of a declared index."""
-        self._engine.record(Cell(f"index:{index}", key))
-        return bool(self._world.lookup(index, key))
-
-    def query(self, function: Callable[..., V], *arguments: Any) -> V:
-        """The memoised answer of `function(reader, *arguments)`; arguments must be hashable."""
-        return self._engine.ask(_Query(function, arguments))  # type: ignore[no-any-return]
+_CROWD: Final = 200
+"""Units that are marked in one step."""
 
 
 class Engine:
@@ -93,26 +39,29 @@ class Engine:
         for unit in units:
             self._by_table.setdefault(unit.table, []).append(unit)
         self._reader = Reader(self)
-        self._reads: dict[_Node, tuple[_Source, ...]] = {}
-        self._readers: dict[_Source, dict[_Node, None]] = {}
-        self._answers: dict[_Query, Any] = {}
-        self._suspects: OrderedDict[_Query, None] = OrderedDict()
+        self._reads: dict[Node, tuple[Source, ...]] = {}
+        self._readers: dict[Source, dict[Node, None]] = {}
+        self._answers: dict[Query, Any] = {}
+        self._idle: OrderedDict[Query, None] = OrderedDict()
+        self._suspects: OrderedDict[Query, None] = OrderedDict()
         """Queries that something changed below; asked or refreshed before anything else looks at their answers."""
-        self._changed: set[_Source] = set()
-        """While changes spread: the cells and answers that differ from what queries have seen."""
+        self._changed: set[Source] = set()
+        """While there are suspects: the cells and answers that differ from what they have seen."""
         # OrderedDict: taking the first of a plain dict again and again walks over all that were taken before.
         self._urgent: OrderedDict[UnitKey, None] = OrderedDict()
         self._normal: OrderedDict[UnitKey, None] = OrderedDict()
-        self._recording: dict[_Source, None] | None = None
+        self._crowds: deque[dict[Node, None]] = deque()
+        """Readers of changed things that are too many to be marked at once."""
+        self._recording: dict[Source, None] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def record(self, source: _Source) -> None:
+    def record(self, source: Source) -> None:
         """Note that the running unit or query has looked at `source`."""
         if self._recording is not None:
             self._recording[source] = None
 
-    def ask(self, query: _Query) -> Any:
+    def ask(self, query: Query) -> Any:
         """The current answer of a query, evaluated when missing or stale."""
         self.record(query)
         if query in self._suspects:
@@ -124,15 +73,27 @@ class Engine:
     # -- propagation ---------------------------------------------------------------------------------------------
 
     def settle(self, limit: int = 0) -> bool:
-        """Bring desired items up to date, at most `limit` units (0: all). Returns whether work is left."""
+        """Bring desired items up to date, in at most `limit` steps of less than a millisecond or so (0: all).
+
+        Returns whether work is left.
+        """
         self._spread_changes()
         done = 0
-        while self._urgent or self._normal:
+        while self._urgent or self._suspects or self._crowds or self._normal:
             if limit and done >= limit:
                 return True
-            node, _ = (self._urgent or self._normal).popitem(last=False)
-            self._evaluate_unit(node)
             done += 1
+            if self._urgent:
+                node = next(iter(self._urgent))
+                self._freshen(node)
+                del self._urgent[node]
+                self._evaluate_unit(node)
+            elif self._suspects:
+                self._refresh(next(reversed(self._suspects)))
+            elif self._crowds:
+                self._disperse()
+            else:
+                self._evaluate_unit(self._normal.popitem(last=False)[0])
         return False
 
     def refresh(self, table: str, key: str) -> bool:
@@ -141,7 +102,8 @@ class Engine:
         if self.world.has_changes():
             self._spread_changes()
         for node in self.units_for(table, key):
-            if node in self._urgent or node in self._normal:
+            self._freshen(node)
+            if node in self._urgent or node in self._normal or any(node in crowd for crowd in self._crowds):
                 self._urgent.pop(node, None)
                 self._normal.pop(node, None)
                 self._evaluate_unit(node)
@@ -150,49 +112,34 @@ class Engine:
 
     @property
     def backlog(self) -> int:
-        """Units waiting to be evaluated."""
-        return len(self._urgent) + len(self._normal)
+        """Units waiting to be evaluated, and questions waiting to be asked again."""
+        return len(self._urgent) + len(self._normal) + len(self._suspects) + sum(map(len, self._crowds))
 
     def units_for(self, table: str, key: str) -> list[UnitKey]:
         """Units that are run for one World value."""
         return [UnitKey(unit.name, key) for unit in self._by_table.get(table, ())]
 
-    def reads_of(self, unit: UnitKey) -> tuple[_Source, ...]:
+    def reads_of(self, unit: UnitKey) -> tuple[Source, ...]:
         """What a unit read in its last run (for `explain`)."""
         return self._reads.get(unit, ())
 
     def causes(self, unit: UnitKey) -> list[Cell]:
         """World cells that a unit depends on, directly or through queries (for `explain`)."""
-        found: dict[Cell, None] = {}
-        todo: list[_Source] = list(reversed(self._reads.get(unit, ())))
-        seen: set[_Source] = set()
-        while todo:
-            source = todo.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            if isinstance(source, _Query):
-                todo.extend(reversed(self._reads.get(source, ())))
-            else:
-                found[source] = None
-        return list(found)
+        return [node for node in self._reachable([unit], self._reads) if isinstance(node, Cell)]
 
     def dependants(self, cell: Cell) -> list[UnitKey]:
         """Units that depend on a cell, directly or through queries (for `explain`)."""
-        found: dict[UnitKey, None] = {}
-        todo: list[_Source] = [cell]
-        seen: set[_Source] = set()
+        return sorted(node for node in self._reachable([cell], self._readers) if isinstance(node, UnitKey))
+
+    @staticmethod
+    def _reachable(todo: list[Any], links: Mapping[Any, Iterable[Any]]) -> Iterable[Any]:
+        found: dict[Any, None] = {}
         while todo:
-            source = todo.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            for node in self._readers.get(source, ()):
-                if isinstance(node, _Query):
-                    todo.append(node)
-                else:
-                    found[node] = None
-        return sorted(found)
+            node = todo.pop()
+            if node not in found:
+                found[node] = None
+                todo.extend(reversed(tuple(links.get(node, ()))))
+        return found
 
     def recompute(self) -> DesiredStore:
         """The desired state computed from nothing: the oracle for the incremental one."""
@@ -200,7 +147,46 @@ class Engine:
         fresh.settle()
         return fresh.desired
 
+    # -- what the self-check asks for (`engine/check.py`) ----------------------------------------------------------
+
+    def run(self, reader: Reader, unit: UnitKey) -> tuple[Item, ...]:
+        """What a unit yields to this reader."""
+        return tuple(self._units[unit.unit].run(reader, unit.key))
+
+    def queries(self) -> list[Query]:
+        """All questions that are remembered."""
+        return list(self._answers)
+
+    def answer(self, query: Query) -> tuple[bool, Any]:
+        """Whether the answer is remembered, and which."""
+        return query in self._answers, self._answers.get(query)
+
+    def unit_keys(self) -> Iterator[UnitKey]:
+        """Every unit for every World value, and those whose value is gone but not their items; both may change."""
+        for unit in self._units.values():
+            for key in list(self.world.keys(unit.table)):
+                yield UnitKey(unit.name, key)
+        for node in list(self.desired.units()):
+            if self.world.get(self._units[node.unit].table, node.key) is None:
+                yield node
+
+    def mend_queries(self, answers: Mapping[Query, Any]) -> None:
+        """Put wrong answers right, and what they depend on; whoever has read them is checked by itself."""
+        self._answers.update(answers)
+        for query in answers:
+            for source in self._reads.pop(query, ()):
+                self._unlink(source, query)
+            self._link(query, self._run(query)[1])
+
+    def mend_unit(self, unit: UnitKey) -> None:
+        """Evaluate a unit as if for the first time."""
+        self._link(unit, ())
+        self.desired.set(unit, ())
+        self._evaluate_unit(unit)
+
     def _spread_changes(self) -> None:
+        """Mark what has to be looked at because of what has changed in the World."""
+        fresh: dict[Source, None] = {}
         for cell in self.world.take_changes():
             readers = self._readers.get(cell, {})
             gone = self.world.get(cell.space, cell.key) is None
@@ -209,34 +195,57 @@ class Engine:
                 # A unit that looks at its object only through questions runs again when an answer changes.
                 if gone or node in readers or node not in self._reads:
                     self._mark(node, urgent=True)
-            self._changed.add(cell)
-        for changed in self._changed.copy():
-            self._suspect(changed)
-        while self._suspects:
-            self._refresh(next(reversed(self._suspects)))
-        self._changed.clear()
+            fresh[cell] = None
+        if not self._suspects:
+            self._changed.clear()
+        self._changed.update(fresh)
+        current = self._ask_again(fresh)
+        fresh.update(dict.fromkeys(query for query in current if query in self._changed))
+        for changed in fresh:
+            self._suspect(changed, current)
 
-    def _suspect(self, cell: _Source) -> None:
-        """Mark the units that read a changed cell, and every query that may answer differently because of it."""
-        todo = [cell]
+    def _ask_again(self, fresh: Iterable[Source]) -> dict[Query, None]:
+        """Evaluate the queries that read changed cells and ask no others. Returns those that are current now.
+
+        The World is current, so they can be asked in any order, before anything is suspected: what they answer as
+        before, nobody else needs to be looked at for.
+        """
+        current: dict[Query, None] = {}
+        for query in {n: None for cell in fresh for n in self._readers.get(cell, ()) if isinstance(n, Query)}:
+            if query in self._suspects or not self._readers.get(query) or self._asks(self._reads[query]):
+                continue
+            answer, reads = self._run(query)
+            if self._asks(reads):
+                continue  # asks others by now, which may not be current
+            current[query] = None
+            self._link(query, reads)
+            if answer != self._answers[query]:
+                self._answers[query] = answer
+                self._changed.add(query)
+        return current
+
+    @staticmethod
+    def _asks(reads: Iterable[Source]) -> bool:
+        return any(isinstance(source, Query) for source in reads)
+
+    def _suspect(self, changed: Source, current: Mapping[Query, None]) -> None:
+        """Mark the units that read what has changed, and every query that may answer differently because of it."""
+        self._mark_readers(changed)
+        todo = [changed]
         while todo:
-            source = todo.pop()
-            for node in self._readers.get(source, ()):
-                if isinstance(node, _Query):
-                    if node not in self._suspects:
-                        self._suspects[node] = None
-                        todo.append(node)
-                elif source is cell:
-                    self._mark(node, urgent=False)
+            for node in self._readers.get(todo.pop(), ()):
+                if isinstance(node, Query) and node not in self._suspects and node not in current:
+                    self._suspects[node] = None
+                    todo.append(node)
 
-    def _refresh(self, query: _Query) -> None:
+    def _refresh(self, query: Query) -> None:
         """Make a suspect's answer current: it runs again only if something that it read has changed."""
         del self._suspects[query]
         if not self._readers.get(query):
             self._forget_query(query)
             return
         for source in self._reads.get(query, ()):
-            if isinstance(source, _Query) and source in self._suspects:
+            if isinstance(source, Query) and source in self._suspects:
                 self._refresh(source)
             if source in self._changed:
                 break
@@ -246,9 +255,34 @@ class Engine:
         self._evaluate_query(query)
         if self._answers[query] != before:
             self._changed.add(query)
-            for node in self._readers.get(query, ()):
-                if not isinstance(node, _Query):
-                    self._mark(node, urgent=False)
+            self._mark_readers(query)
+
+    def _freshen(self, node: UnitKey) -> None:
+        """Make the answers current that a unit has read, so that it is known whether, and does not turn out while, it
+        runs again."""
+        for source in self._reads.get(node, ()):
+            if isinstance(source, Query) and source in self._suspects:
+                self._refresh(source)
+
+    def _mark_readers(self, source: Source) -> None:
+        """Mark the units that read what has changed; when they are many, little by little."""
+        readers = self._readers.get(source, {})
+        if len(readers) > _CROWD:
+            self._crowds.append(readers.copy())
+            return
+        for node in readers:
+            if not isinstance(node, Query):
+                self._mark(node, urgent=False)
+
+    def _disperse(self) -> None:
+        """Mark the next units of a crowd."""
+        crowd = self._crowds[0]
+        for _ in range(min(_CROWD, len(crowd))):
+            node, _ = crowd.popitem()
+            if not isinstance(node, Query):
+                self._mark(node, urgent=False)
+        if not crowd:
+            self._crowds.popleft()
 
     def _mark(self, node: UnitKey, *, urgent: bool) -> None:
         if urgent:
@@ -260,28 +294,32 @@ class Engine:
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def _evaluate_unit(self, node: UnitKey) -> None:
-        unit = self._units[node.unit]
         self.evaluations += 1
         outer, self._recording = self._recording, {}
         try:
-            items = tuple(unit.run(self._reader, node.key))
+            items = self.run(self._reader, node)
             reads = tuple(self._recording)
         finally:
             self._recording = outer
-        self._link(node, reads if items or self.world.get(unit.table, node.key) is not None else ())
+        exists = self.world.get(self._units[node.unit].table, node.key) is not None
+        self._link(node, reads if items or exists else ())
         self.desired.set(node, items)
+        while len(self._idle) > _IDLE:
+            self._forget_query(next(iter(self._idle)))
 
-    def _evaluate_query(self, query: _Query) -> None:
-        outer, self._recording = self._recording, {}
-        try:
-            answer = query.function(self._reader, *query.arguments)
-            reads = tuple(self._recording)
-        finally:
-            self._recording = outer
-        self._answers[query] = answer
+    def _evaluate_query(self, query: Query) -> None:
+        self._answers[query], reads = self._run(query)
         self._link(query, reads)
 
-    def _link(self, node: _Node, reads: tuple[_Source, ...]) -> None:
+    def _run(self, query: Query) -> tuple[Any, tuple[Source, ...]]:
+        """What a query answers now, and what it reads for it."""
+        outer, self._recording = self._recording, {}
+        try:
+            return query.function(self._reader, *query.arguments), tuple(self._recording)
+        finally:
+            self._recording = outer
+
+    def _link(self, node: Node, reads: tuple[Source, ...]) -> None:
         old = self._reads.get(node, ())
         if old == reads:
             return
@@ -290,23 +328,29 @@ class Engine:
             if source not in kept:
                 self._unlink(source, node)
         for source in reads:
-            self._readers.setdefault(source, {})[node] = None
+            readers = self._readers.get(source)
+            if readers is None:
+                readers = self._readers[source] = {}
+                if isinstance(source, Query):
+                    self._idle.pop(source, None)
+            readers[node] = None
         if reads:
             self._reads[node] = reads
         else:
             self._reads.pop(node, None)
 
-    def _unlink(self, source: _Source, node: _Node) -> None:
+    def _unlink(self, source: Source, node: Node) -> None:
         readers = self._readers.get(source)
         if readers is None:
             return
         readers.pop(node, None)
         if not readers:
             del self._readers[source]
-            if isinstance(source, _Query):
-                self._forget_query(source)
+            if isinstance(source, Query) and source in self._answers:
+                self._idle[source] = None
 
-    def _forget_query(self, query: _Query) -> None:
+    def _forget_query(self, query: Query) -> None:
+        self._idle.pop(query, None)
         self._suspects.pop(query, None)
         self._answers.pop(query, None)
         for source in self._reads.pop(query, ()):

@@ -210,3 +210,57 @@ def test_clash_of_two_units_is_kept_and_settles_when_one_goes() -> None:
     row = engine.desired.row("T", "p-a")
     assert row is not None
     assert row.columns == {"name": "other"}
+
+
+def test_a_change_that_concerns_many_spreads_in_steps() -> None:
+    world = World(INDEXES)
+    engine = Engine(world, UNITS)
+    world.put("Group", "x", Group("p-"))
+    for number in range(1000):
+        world.put("Thing", f"t{number}", Thing("x", "red"))
+    engine.settle()
+    before = engine.evaluations
+    world.put("Group", "x", Group("q-"))
+    assert engine.settle(limit=3)
+    assert engine.evaluations - before <= 3
+    assert engine.refresh("Thing", "t500"), "not marked yet, but known to be out of date"
+    assert engine.desired.row("T", "q-t500") is not None
+    world.put("Group", "x", Group("r-"))
+    while engine.settle(limit=7):
+        pass
+    assert engine.desired.snapshot() == engine.recompute().snapshot()
+
+
+def test_answers_that_nobody_asks_for_are_kept_for_a_while_and_current() -> None:
+    world = World(INDEXES)
+    engine = Engine(world, UNITS)
+    world.put("Group", "x", Group("p-"))
+    world.put("Thing", "a", Thing("y", "red"))
+    world.put("Group", "y", Group("k-"))
+    engine.settle()
+    world.put("Thing", "a", Thing("x", "red"))  # nobody asks for y's prefix but y's group
+    world.put("Group", "y", None)
+    engine.settle()
+    world.put("Group", "y", Group("l-"))
+    world.put("Thing", "a", Thing("y", "red"))
+    engine.settle()
+    assert engine.desired.row("T", "l-a") is not None
+    for number in range(1000):
+        world.put("Thing", "a", Thing(f"group-{number}", "red"))
+        engine.settle()
+    assert len(engine.queries()) < 200, "bounded"
+
+
+def test_units_may_share_a_row_that_they_agree_on() -> None:
+    engine = Engine(World(INDEXES), UNITS)
+    first, second = (engine.units_for("Thing", name)[0] for name in "ab")
+    row = Row("T", "shared", {"name": "shared"})
+    engine.desired.set(first, (row,))
+    engine.desired.take_touched()
+    engine.desired.set(second, (row,))
+    engine.desired.set(first, ())
+    assert engine.desired.clashes() == []
+    assert not engine.desired.take_touched()
+    assert engine.desired.row("T", "shared") == row
+    engine.desired.set(second, ())
+    assert ("T", "shared") in engine.desired.take_touched().rows
