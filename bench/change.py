@@ -1,4 +1,6 @@
-"""What one change costs in a small and in a large cluster: a pod, a policy, a label of a namespace.
+"""What one change costs in a small and in a large cluster: a pod, a policy, one more like it, a label of a namespace.
+
+Three policies select every pod in both. Our controller runs with the units of `bench.policies`.
 
 Changes are made one at a time, each with a window of its own, and what the controller uses in as many idle windows is
 subtracted. Operations and bytes are what the taps saw. A change must not cost more because more else exists.
@@ -10,6 +12,7 @@ import asyncio
 import dataclasses
 import statistics
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from bench.report import Figure
 from bench.rest import MERGE, Rest
 from bench.restart import World, start, world
 from bench.settings import Settings
+from bench.stack import quantile
 
 POLICIES = {200: 2, 1000: 10, 50_000: 500}
 WINDOW = 1.3
@@ -107,29 +111,56 @@ class Changes:
         obj = posted(policy(self._cluster, self._cluster.policies + number))
         await rest.create(self._client, "networking.k8s.io", "v1", "networkpolicies", obj)
 
+    async def same_policy(self, number: int) -> None:
+        """A policy that selects what another one does."""
+        obj = posted(policy(self._cluster, 0))
+        obj["metadata"]["name"] = f"same-{number}"
+        await rest.create(self._client, "networking.k8s.io", "v1", "networkpolicies", obj)
+
     async def label(self, number: int) -> None:
-        """Another value of a label of one namespace."""
-        body = orjson.dumps({"metadata": {"labels": {"stage": f"stage-{number}"}}})
+        """Another value of a label of one namespace: its pods become, and cease to be, peers of others' policies."""
+        body = orjson.dumps({"metadata": {"labels": {"team": f"team-{number % 10}"}}})
         await self._client.request(
             "PATCH", rest.path("", "v1", "namespaces", "", namespace_name(self._cluster, 0)), body, MERGE
         )
 
 
-async def _measure(settings: Settings, directory: Path, pods: int) -> tuple[dict[str, Cost], float]:
-    cluster = Cluster(pods=pods, policies=POLICIES.get(pods, max(1, pods // 100)), seed=settings.seed)
-    count = 2 if settings.small else 15
+def with_policies(command: str) -> str:
+    """Our controller's command with the units of `bench.policies`; another one's as it is."""
+    if "-m bench.hook" in command:
+        return command.replace("env ", "env BENCH_POLICIES=1 ", 1)
+    return command.replace("-m ovnbridge", "-m bench.policies", 1)
+
+
+async def _measure(settings: Settings, directory: Path, pods: int) -> tuple[dict[str, Cost], float, float | None]:
+    policies = POLICIES.get(pods, max(1, pods // 100))
+    cluster = Cluster(pods=pods, policies=policies, namespaces=max(1, policies // 3), seed=settings.seed)
+    count = 2 if settings.small else 12
+    settings = dataclasses.replace(settings, command=with_policies(settings.command))
     async with world(settings, directory, cluster) as found, rest.connection(found.address) as client:
         await start(found, 60 + pods / 400)
         changes, machine = Changes(found, client), Machine()
         idle = await windows(found, count, changes.nothing)
+        lag = await found.controller.lag()
         await windows(found, 1, changes.pod)  # the first one fills caches
         changes.latencies.clear()
         costs = {}
-        kinds = (("pod_add", lambda n: changes.pod(n + 1)), ("policy_add", changes.policy), ("label", changes.label))
+        kinds = (
+            ("pod_add", lambda n: changes.pod(n + 1)),
+            ("policy_add", changes.policy),
+            ("same_policy_add", changes.same_policy),
+            ("namespace_label", changes.label),
+        )
         for name, change in kinds:
             costs[name] = mean(await windows(found, count, change), idle, count, count, 1)
         costs["pod_add"].latency_ms = sorted(changes.latencies)[len(changes.latencies) // 2]
-        return costs, machine.foreign()
+        return costs, machine.foreign(), worst_lag(lag, await found.controller.lag())
+
+
+def worst_lag(before: Counter[str], after: Counter[str]) -> float | None:
+    """The worst loop lag between two looks, in milliseconds (a bound of the histogram)."""
+    worst = quantile(before, after, 1.0)
+    return None if worst is None else 1000 * worst
 
 
 async def run(settings: Settings, directory: Path) -> list[Figure]:
@@ -142,15 +173,20 @@ async def run(settings: Settings, directory: Path) -> list[Figure]:
     for pods in (small, large):
         place = directory / str(pods)
         place.mkdir()
-        found[pods], foreign = await _measure(settings, place, pods)
+        found[pods], foreign, lag = await _measure(settings, place, pods)
         for change, cost in found[pods].items():
             figures += _figures(f"{change}_{pods}", cost, found[small][change])
         figures.append(Figure(name=f"change_{pods}_foreign_cpu", value=foreign, unit="of machine"))
+        figures.append(Figure(name=f"change_{pods}_loop_lag_worst_ms", value=lag, unit="ms", most=50))
     for change in found[small]:
         before, after = found[small][change], found[large][change]
         most = GROWTH if change == "pod_add" else None
         growth = after.cpu_ms / before.cpu_ms if before.cpu_ms > 0.5 else None
         figures.append(Figure(name=f"{change}_growth", value=growth, unit=f"x, {small} to {large}", most=most))
+    for pods, costs in found.items():
+        one, more = costs["policy_add"], costs["same_policy_add"]
+        share = more.cpu_ms / one.cpu_ms if one.cpu_ms > 0.5 else None
+        figures.append(Figure(name=f"same_policy_{pods}_share", value=share, unit="of the first one's CPU"))
     return figures
 
 

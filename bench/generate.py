@@ -306,17 +306,34 @@ def ip(cluster: Cluster, index: int) -> Object:
 
 
 def policy(cluster: Cluster, index: int) -> Object:
-    """A NetworkPolicy that selects about a fiftieth of a namespace's pods, with one peer."""
+    """A NetworkPolicy with one peer.
+
+    Those of the cluster come in threes that select every pod of one namespace, each in words of its own; with three
+    times as many policies as namespaces, three select each pod. Every third one's peers are in other namespaces. Those
+    that come later select a fiftieth of a namespace's pods.
+    """
     draw = cluster.draw("policy", index)
-    peer = {"podSelector": {"matchLabels": {"tier": ("web", "db", "cache")[draw % 3]}}}
+    tiers = ["web", "db", "cache"]
+    every: tuple[Object, ...] = (
+        {},
+        {"matchExpressions": [{"key": "tier", "operator": "Exists"}]},
+        {"matchExpressions": [{"key": "tier", "operator": "In", "values": tiers}]},
+    )
+    selected = every[index % 3] if index < cluster.policies else {"matchLabels": {"app": f"app-{index % 50}"}}
+    peer: Object = {"podSelector": {"matchLabels": {"tier": tiers[draw % 3]}}}
+    if index % 3 == 2:
+        peer = {
+            "podSelector": {"matchLabels": {"app": f"app-{draw % 50}"}},
+            "namespaceSelector": {"matchLabels": {"team": f"team-{draw // 50 % 10}"}},
+        }
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": _meta(
-            cluster, "policy", index, f"policy-{index:04d}", namespace_name(cluster, index), generation=1
+            cluster, "policy", index, f"policy-{index:04d}", namespace_name(cluster, index // 3), generation=1
         ),
         "spec": {
-            "podSelector": {"matchLabels": {"app": f"app-{draw % 50}"}},
+            "podSelector": selected,
             "policyTypes": ["Ingress"],
             "ingress": [{"from": [peer], "ports": [{"protocol": "TCP", "port": 8080}]}],
         },

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench import policies
+
 INTERVAL = 0.004
 
 
@@ -95,6 +97,8 @@ def main() -> int:
     if len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
         print(tables(Path(sys.argv[1])))
         return 0
+    if os.environ.get("BENCH_POLICIES"):
+        policies.install()
     sampler = Sampler()
     sampler.start()
     from ovnbridge import cli

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ovnbridge.compile import cluster, gateway, namespace, node, pod, problem, subnet, vpc
 from ovnbridge.engine.engine import Unit
-from ovnbridge.engine.world import Index
+from ovnbridge.engine.world import Catalogue, Index
 
 UNITS: tuple[Unit, ...] = (
     *cluster.UNITS,
@@ -21,4 +21,4 @@ UNITS: tuple[Unit, ...] = (
     *problem.UNITS,
 )
 
-INDEXES: tuple[Index, ...] = (*subnet.INDEXES, *vpc.INDEXES)
+INDEXES: tuple[Index | Catalogue, ...] = (*subnet.INDEXES, *vpc.INDEXES)

@@ -16,7 +16,7 @@ from ovnbridge.ipam import SubnetFacts, SubnetUsage
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.base import Condition
-from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
+from ovnbridge.model.crd.subnet import Subnet, SubnetSpec, SubnetStatus
 from ovnbridge.model.kube import Node
 from ovnbridge.model.names import FINALIZER, OVN_PROVIDER, router_port_name, switch_router_port_name
 from ovnbridge.model.ovn import VENDOR, Ref
@@ -101,10 +101,16 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     return msgspec.structs.replace(spec, **changes)
 
 
+def described(reader: Reader, name: str) -> Subnet | None:
+    """A subnet without its status (memoised question): what we write there ourselves concerns no switch."""
+    subnet = reader.get("Subnet", name)
+    return msgspec.structs.replace(subnet, status=SubnetStatus()) if isinstance(subnet, Subnet) else None
+
+
 def _checked(reader: Reader, name: str) -> SubnetView | Problem | None:
     """The subnet as it takes effect, or what is wrong with it (memoised question)."""
-    subnet = reader.get("Subnet", name)
-    if not isinstance(subnet, Subnet):
+    subnet = reader.query(described, name)
+    if subnet is None:
         return None
     try:
         spec = default_spec(name, subnet.spec, options(reader))
@@ -220,7 +226,7 @@ def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:
 def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
     those that `gatewayNodeSelectors` select (memoised question)."""
-    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
+    view, subnet = reader.query(subnet_view, name), reader.query(described, name)
     if view is None or not isinstance(subnet, Subnet):
         return ()
     if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:
@@ -250,8 +256,8 @@ def node_ready(reader: Reader, name: str) -> bool:
 
 
 def _subnet(reader: Reader, name: str) -> Iterator[Item]:
-    subnet = reader.get("Subnet", name)
-    if not isinstance(subnet, Subnet):
+    subnet = reader.query(described, name)
+    if subnet is None:
         return
     opts = options(reader)
     checked = reader.query(_checked, name)

@@ -1,13 +1,14 @@
 """The desired store: every unit's items, and the merged view that the outside is compared with.
 
 Fed by `Engine` (one `set` per evaluated unit), read by `engine/diff.py`, `kube/` and the claim allocator; drained by
-`take_touched`. Knows for each item the unit that yielded it (`explain`). Two units that want the same row is a bug in
-`compile/` or a clash of user objects: the smaller unit key wins, the clash is kept for `doctor`.
+`take_touched`. Knows for each item the unit that yielded it (`explain`). Units may share a row by wanting the same; if
+they want different ones, that is a bug in `compile/` or a clash of user objects: the smaller unit key wins, the clash
+is kept for `doctor`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -49,6 +50,8 @@ class DesiredStore:
 
     def __init__(self) -> None:
         self._items: dict[UnitKey, tuple[Item, ...]] = {}
+        self._rows_of: dict[UnitKey, Set[RowKey]] = {}
+        """Of the few units with many rows."""
         self._rows: dict[RowKey, dict[UnitKey, Row]] = {}
         self._members: dict[RowKey, dict[str, dict[Atom, dict[UnitKey, str | None]]]] = {}
         self._objects: dict[ObjectKey, dict[UnitKey, tuple[ObjectItem, ...]]] = {}
@@ -64,17 +67,18 @@ class DesiredStore:
         old = self._items.get(unit, ())
         if old == items:
             return
+        self._rows_of.pop(unit, None)
         if items:
             self._items[unit] = items
         else:
             self._items.pop(unit, None)
-        before, after = _by_identity(old), _by_identity(items)
+        before, after = identified(old), identified(items)
         objects: dict[ObjectKey, None] = {}
-        for identity, item in before.items():
-            if after.get(identity) != item:
-                self._remove(unit, item, objects, replaced=identity in after)
-        for identity, item in after.items():
-            if before.get(identity) != item:
+        for about, item in before.items():
+            if after.get(about) != item:
+                self._remove(unit, item, objects, replaced=about in after)
+        for about, item in after.items():
+            if before.get(about) != item:
                 self._add(unit, item, objects)
         for key in objects:
             mine = tuple(
@@ -89,8 +93,11 @@ class DesiredStore:
 
     def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None]) -> None:
         if isinstance(item, Row):
-            self._rows.setdefault((item.table, item.key), {})[unit] = item
-            self._touched.rows[(item.table, item.key)] = None
+            owners = self._rows.setdefault((item.table, item.key), {})
+            wanted = owners[min(owners)] if owners else None
+            owners[unit] = item
+            if owners[min(owners)] != wanted:
+                self._touched.rows[(item.table, item.key)] = None
         elif isinstance(item, Member):
             columns = self._members.setdefault((item.table, item.key), {})
             columns.setdefault(item.column, {}).setdefault(item.value, {})[unit] = item.entry
@@ -108,13 +115,15 @@ class DesiredStore:
 
     def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None], *, replaced: bool) -> None:
         if isinstance(item, Row):
-            if not replaced:
+            if not replaced:  # otherwise its successor sees what has changed
+                wanted = self.row(item.table, item.key)
                 _discard(self._rows, (item.table, item.key), unit)
-            self._touched.rows[(item.table, item.key)] = None
+                if self.row(item.table, item.key) != wanted:
+                    self._touched.rows[(item.table, item.key)] = None
         elif isinstance(item, Member):
-            columns = self._members[(item.table, item.key)]
-            _discard(columns[item.column], item.value, unit)
-            if not columns[item.column]:
+            columns = self._members.get((item.table, item.key), {})
+            _discard(columns.get(item.column, {}), item.value, unit)
+            if item.column in columns and not columns[item.column]:
                 del columns[item.column]
                 if not columns:
                     del self._members[(item.table, item.key)]
@@ -141,6 +150,17 @@ class DesiredStore:
         partial = self._touched.rows[key]
         if partial is not None:
             partial.add((item.column, item.value))
+
+    def drop(self, unit: UnitKey, item: Item) -> None:
+        """Take an item out of the merged view that the unit does not want (the self-check's repair)."""
+        objects: dict[ObjectKey, None] = {}
+        self._remove(unit, item, objects, replaced=False)
+        for key in objects:
+            mine = tuple(i for i in self._objects[key][unit] if i != item)
+            self._objects[key][unit] = mine
+            if not mine:
+                _discard(self._objects, key, unit)
+            self._touched.objects[key] = None
 
     def take_touched(self) -> Touched:
         """What changed since the last call."""
@@ -201,9 +221,15 @@ class DesiredStore:
         owners = self._rows.get((table, key))
         return min(owners) if owners else None
 
-    def rows_of(self, unit: UnitKey) -> list[RowKey]:
-        """Rows that one unit yields or adds members to."""
-        return list(dict.fromkeys((i.table, i.key) for i in self._items.get(unit, ()) if isinstance(i, Row | Member)))
+    def rows_of(self, unit: UnitKey) -> Set[RowKey]:
+        """Rows that one unit yields or adds members to, in their order."""
+        found = self._rows_of.get(unit)
+        if found is None:
+            items = self._items.get(unit, ())
+            found = {(i.table, i.key): None for i in items if isinstance(i, Row | Member)}.keys()
+            if len(items) > 50:
+                self._rows_of[unit] = found
+        return found
 
     def units_of_object(self, kind: str, key: str) -> list[UnitKey]:
         """Units that have items about an object."""
@@ -218,8 +244,48 @@ class DesiredStore:
         return scope in self._holds
 
     def clashes(self) -> list[tuple[RowKey, list[UnitKey]]]:
-        """Rows that more than one unit wants."""
-        return [(key, sorted(owners)) for key, owners in self._rows.items() if len(owners) > 1]
+        """Rows that units want differently."""
+        return [
+            (key, sorted(owners))
+            for key, owners in self._rows.items()
+            if len(owners) > 1 and any(row != owners[min(owners)] for row in owners.values())
+        ]
+
+    def merged(self, unit: UnitKey, item: Item) -> bool:
+        """Whether the merged view holds an item of a unit."""
+        if isinstance(item, Row):
+            return self._rows.get((item.table, item.key), {}).get(unit) == item
+        if isinstance(item, Member):
+            owners = self.member(item.table, item.key, item.column, item.value) or {}
+            return unit in owners and owners[unit] == item.entry
+        if isinstance(item, Claim):
+            return self._claims.get(item.owner, {}).get(unit) == item
+        if isinstance(item, Hold):
+            return unit in self._holds.get(item.scope, {})
+        if isinstance(item, Pool):
+            return self._pools.get(item.name) == item
+        return item in self._objects.get((item.kind, item.key), {}).get(unit, ())
+
+    def merged_items(self) -> Iterator[tuple[UnitKey, Item]]:
+        """Everything in the merged view but pools, with whose it is; the store may change meanwhile."""
+        for row_key in list(self._rows):
+            yield from list(self._rows.get(row_key, {}).items())
+        for table, key in list(self._members):
+            for column, values in list(self.members(table, key).items()):
+                for value in list(values):
+                    for unit, entry in list(values.get(value, {}).items()):
+                        yield unit, Member(table, key, column, value, entry)
+        for claims in list(self._claims.values()):
+            yield from list(claims.items())
+        for scope, units in list(self._holds.items()):
+            yield from [(unit, Hold(scope)) for unit in units]
+        for object_key in list(self._objects):
+            for unit, items in list(self._objects.get(object_key, {}).items()):
+                yield from [(unit, item) for item in items]
+
+    def units(self) -> Iterator[UnitKey]:
+        """Units that yield anything."""
+        return iter(self._items)
 
     def snapshot_of(self, unit: UnitKey) -> tuple[Item, ...]:
         """Items of one unit."""
@@ -230,7 +296,8 @@ class DesiredStore:
         return dict(self._items)
 
 
-def _identity(item: Item) -> tuple[Any, ...]:
+def identity(item: Item) -> tuple[Any, ...]:
+    """What an item is about."""
     if isinstance(item, Row):
         return ("row", item.table, item.key)
     if isinstance(item, Member):
@@ -246,12 +313,14 @@ def _identity(item: Item) -> tuple[Any, ...]:
     return (type(item).__name__, item.kind, item.key, getattr(item, "name", ""))
 
 
-def _by_identity(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
-    return {_identity(item): item for item in items}
+def identified(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
+    """Items by what they are about; the last one about the same thing counts."""
+    return {identity(item): item for item in items}
 
 
 def _discard(table: dict[Any, dict[UnitKey, Any]], key: Any, unit: UnitKey) -> None:
-    owners = table[key]
-    owners.pop(unit, None)
-    if not owners:
-        del table[key]
+    owners = table.get(key)
+    if owners is not None:
+        owners.pop(unit, None)
+        if not owners:
+            del table[key]

@@ -7,7 +7,7 @@ that touches nothing we keep costs one comparison and reaches nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,18 +30,41 @@ class Index(msgspec.Struct, frozen=True):
     table: str
     keys: Callable[[Any], Iterable[str]]
 
+    def entries(self, key: str, value: Any) -> Iterable[tuple[str, Hashable]]:
+        """(index key, what is found there)."""
+        return ((entry, key) for entry in self.keys(value))
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """An index of what values speak of: `mentions(value)` gives (index key, thing), and the thing is found there.
+
+    However many values speak of it, it is there once, and nobody who looks it up notices one more or one less of them.
+    Catalogues of one name are one, whatever tables they are about.
+    """
+
+    name: str
+    table: str
+    mentions: Callable[[Any], Iterable[tuple[str, Hashable]]]
+
+    def entries(self, key: str, value: Any) -> Iterable[tuple[str, Hashable]]:
+        """(index key, what is found there)."""
+        return self.mentions(value)
+
 
 class World:
     """All tables of one process, with change tracking."""
 
-    def __init__(self, indexes: Iterable[Index] = ()) -> None:
+    def __init__(self, indexes: Iterable[Index | Catalogue] = ()) -> None:
+        self.version = 0
+        """Grows with every change."""
         self._tables: dict[str, dict[str, Any]] = {}
-        self._indexes: dict[str, dict[str, dict[str, None]]] = {}
-        self._by_table: dict[str, list[Index]] = {}
+        self._indexes: dict[str, dict[str, dict[Any, int]]] = {}
+        """Name → index key → what is found there, and how many values put it there."""
+        self._by_table: dict[str, list[Index | Catalogue]] = {}
         self._changes: dict[Cell, None] = {}
         for index in indexes:
             self._by_table.setdefault(index.table, []).append(index)
-            self._indexes[index.name] = {}
+            self._indexes.setdefault(index.name, {})
 
     def put(self, table: str, key: str, value: Any | None) -> bool:
         """Set one value, or remove it with None. Returns whether anything changed."""
@@ -51,6 +74,7 @@ class World:
             return False
         if old is not None and value is not None and old == value:
             return False
+        self.version += 1
         if value is None:
             del rows[key]
         else:
@@ -82,8 +106,8 @@ class World:
         """Number of values in a table."""
         return len(self._tables.get(table, ()))
 
-    def lookup(self, index: str, key: str) -> Mapping[str, None]:
-        """Keys of the table's values found under one index key."""
+    def lookup(self, index: str, key: str) -> Mapping[Any, int]:
+        """What is found under one index key: keys of the table's values, or what a catalogue's values speak of."""
         return self._indexes[index].get(key, _NOTHING)
 
     def take_changes(self) -> list[Cell]:
@@ -104,20 +128,23 @@ class World:
                 twin.put(table, key, value)
         return twin
 
-    def _reindex(self, index: Index, key: str, old: Any | None, new: Any | None) -> None:
-        before = dict.fromkeys(index.keys(old)) if old is not None else {}
-        after = dict.fromkeys(index.keys(new)) if new is not None else {}
-        entries = self._indexes[index.name]
-        for entry in before:
-            if entry not in after:
-                del entries[entry][key]
-                if not entries[entry]:
-                    del entries[entry]
+    def _reindex(self, index: Index | Catalogue, key: str, old: Any | None, new: Any | None) -> None:
+        before = dict.fromkeys(index.entries(key, old)) if old is not None else {}
+        after = dict.fromkeys(index.entries(key, new)) if new is not None else {}
+        found = self._indexes[index.name]
+        for entry, thing in (pair for pair in before if pair not in after):
+            things = found[entry]
+            things[thing] -= 1
+            if not things[thing]:
+                del things[thing]
+                if not things:
+                    del found[entry]
                 self._changes[Cell(f"index:{index.name}", entry)] = None
-        for entry in after:
-            if entry not in before:
-                entries.setdefault(entry, {})[key] = None
+        for entry, thing in (pair for pair in after if pair not in before):
+            things = found.setdefault(entry, {})
+            things[thing] = things.get(thing, 0) + 1
+            if things[thing] == 1:
                 self._changes[Cell(f"index:{index.name}", entry)] = None
 
 
-_NOTHING: Mapping[str, None] = {}
+_NOTHING: Mapping[Any, int] = {}

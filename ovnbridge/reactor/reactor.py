@@ -19,6 +19,7 @@ from ovnbridge.engine.items import Member, ObjectItem
 from ovnbridge.engine.world import World
 from ovnbridge.model.ovn import Atom, Key, Ref
 from ovnbridge.reactor.allocator import Allocator
+from ovnbridge.reactor.check import Checked, SelfCheck
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ class Reactor:
         )
         self._partial: dict[RowKey, set[tuple[str, Atom]]] = {}
         self._whole: set[RowKey] = set()
-        self._unconfirmed: set[RowKey] = set()
+        self._unconfirmed: dict[RowKey, set[tuple[str, Atom]] | None] = {}
+        """Rows that were compared, and which members if not all of it, whose outcome is not known to be committed."""
         self._wake = asyncio.Event()
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
@@ -65,6 +67,7 @@ class Reactor:
         self._usage_due: float | None = None
         self._deciding = False
         self.idle = asyncio.Event()
+        self.checks = SelfCheck(self)
 
     def wake(self) -> None:
         """Something in the World changed."""
@@ -93,14 +96,18 @@ class Reactor:
         self._deciding = False
 
     def touch_all(self) -> None:
-        """Compare every row, desired or existing (after a resynchronised database, or for the self-check)."""
+        """Compare every row, desired or existing (after a resynchronised database)."""
+        self._touch_rows(self.all_rows())
+
+    def all_rows(self) -> Iterable[RowKey]:
+        """Every row, desired or existing; none while nothing is written."""
         if self._rows is None:
-            return
+            return ()
         desired = self.engine.desired
         keys = dict.fromkeys(desired.row_keys())
         keys.update(dict.fromkeys(desired.member_keys()))
         keys.update(dict.fromkeys(self._owned_rows()))
-        self._touch_rows(keys)
+        return keys
 
     def rows_changed(self, keys: Iterable[RowKey]) -> None:
         """The database notified changes of these rows, or writing them failed: compare them completely."""
@@ -127,7 +134,8 @@ class Reactor:
 
     def committed(self, keys: Sequence[RowKey]) -> None:
         """Rows are as desired now: statuses that waited for it may be written."""
-        self._unconfirmed.difference_update(keys)
+        for row in keys:
+            self._unconfirmed.pop(row, None)
         if self._waiting and keys:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
@@ -159,8 +167,12 @@ class Reactor:
         rows = self._rows
         if rows is None:
             return True
+        doubtful = (self._partial.keys(), self._whole, self._unconfirmed.keys())
         for unit in self.engine.units_for(kind, key):
-            if any(rows.busy(*row) for row in self.engine.desired.rows_of(unit)):
+            wanted = self.engine.desired.rows_of(unit)
+            if sum(map(len, doubtful)) < len(wanted):  # one of the few units with many rows, of which few change
+                wanted = {row for group in doubtful for row in group if row in wanted}
+            if any(rows.busy(*row) for row in wanted):
                 self._waiting[(kind, key)] = None
                 return True
         return False
@@ -183,28 +195,28 @@ class Reactor:
             if self._usage_due is not None and loop.time() >= self._usage_due:
                 self._usage_due = None
                 self.allocator.publish_usage()
-            while self._slice():
+            while self.pump():
                 await asyncio.sleep(0)
             if not self._wake.is_set() and self._usage_due is None:
                 self.idle.set()
 
     def settle(self) -> None:
         """Pump until nothing is left, without yielding (dry runs and tests)."""
-        while self._slice():
+        while self.pump():
             pass
         self.allocator.publish_usage()
-        while self._slice():
+        while self.pump():
             pass
 
     async def settled(self) -> None:
         """Pump until nothing is left, letting other tasks run between slices (start-up)."""
-        while self._slice():
+        while self.pump():
             await asyncio.sleep(0)
         self.allocator.publish_usage()
-        while self._slice():
+        while self.pump():
             await asyncio.sleep(0)
 
-    def _slice(self) -> bool:
+    def pump(self) -> bool:
         """One slice of evaluation and hand-over. Returns whether work is left."""
         end = time.monotonic() + SLICE
         more = self.engine.settle(64)
@@ -215,16 +227,35 @@ class Reactor:
             more = self.allocator.decide(256) or more
         return more or self.world.has_changes()
 
+    async def self_check(self) -> Checked:
+        """Compare everything that is kept with what the World wants and the database holds, and put right what differs.
+
+        Returns what was found; `checks.total` has it for all passes. See `reactor/check.py`.
+        """
+        return await self.checks.run()
+
+    async def check_periodically(self, interval: float) -> None:
+        """`self_check` every `interval` seconds, until cancelled; the first one after that time."""
+        while True:
+            await asyncio.sleep(interval)
+            await self.self_check()
+
+    def under_way(self, row: RowKey) -> bool:
+        """Whether a row is being written or waits for it."""
+        return row in self._whole or row in self._partial or (self._rows is not None and self._rows.busy(*row))
+
     def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
         """Which members of a row the next comparison may be limited to; None for all of it.
 
-        All of it also when the outcome of the comparison before is not known to be committed.
+        What was compared before is compared again as long as the outcome is not known to be committed.
         """
-        members = self._partial.pop(row, None)
-        whole = row in self._whole or row in self._unconfirmed
+        parts = [part[row] for part in (self._partial, self._unconfirmed) if row in part]
+        members = set[tuple[str, Atom]]().union(*(part for part in parts if part is not None))
+        whole = row in self._whole or not parts or None in parts
+        self._partial.pop(row, None)
         self._whole.discard(row)
-        self._unconfirmed.add(row)
-        return None if whole else members
+        self._unconfirmed[row] = None if whole else members
+        return self._unconfirmed[row]
 
     def _touch_rows(self, rows: Iterable[RowKey]) -> None:
         if self._rows is not None:
