@@ -160,9 +160,11 @@ class _Readable:
         assert column.ref_table is not None
         text = label.removeprefix(f"{column.ref_table}:")
         known = self._named.get((column.ref_table, text))
-        if known is None:  # named by a column that is not among the usual ones
+        if known is None:  # named by a column that is not among the usual ones, or by none
             rows = self._rows.get(column.ref_table, {})
             known = [name for name, row in rows.items() if text in row.values()]
+            if not known and not any(row.get("name") for row in rows.values()):
+                known = list(rows)
         return known
 
     def _label(self, place: tuple[str, str, str]) -> str:

@@ -68,6 +68,21 @@ def test_database_file_and_readable_form_give_the_same_plan(
     assert of_file["operations"] or not without
 
 
+def test_references_to_rows_without_a_name(tmp_path: Path, plan: Plan) -> None:
+    """Of tables that 01-basics does not have, by whatever column the reference was written with."""
+    nb = json.loads((BASICS / "nb.json").read_text())
+    nb["NAT"] = [{"type": "snat", "external_ip": "192.0.2.9", "logical_ip": f"10.17.0.{n}"} for n in (1, 2)]
+    nb["Meter_Band"] = [{"action": "drop", "rate": 5, "burst_size": 1}]
+    nb["Meter"] = [{"name": "m", "unit": "pktps", "bands": "Meter_Band:?"}]
+    router = next(r for r in nb["Logical_Router"] if r["name"] == "ovn-cluster")
+    for labels in (["NAT:192.0.2.9", "NAT:192.0.2.9"], ["NAT:10.17.0.1", "NAT:10.17.0.2"], ["NAT:snat", "NAT:snat"]):
+        router["nat"] = labels
+        (tmp_path / "nb").write_text(json.dumps(nb))
+        assert plan(BASICS, tmp_path / "nb") == 0, plan.err
+        foreign = plan.report["summary"]["northbound"]["foreign"]
+        assert {t: foreign[t] for t in ("NAT", "Meter", "Meter_Band")} == {"NAT": 2, "Meter": 1, "Meter_Band": 1}
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server of what Kube-OVN wrote."""
