@@ -108,7 +108,7 @@ class ControllerState:
         )
         self._database = database
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
-        self.reactor.checks.compare = self._differ.diff
+        self.reactor.checks.compare = self.compare
 
     async def start(self, options: Options) -> None:
         """All sources are complete: compile everything."""

@@ -28,6 +28,7 @@ from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
 
@@ -72,6 +73,7 @@ class Controller:
         shared.health.ready("controller", self._not_ready)
         if settings.enable_metrics and settings.pprof_port:
             await shared.health.listen("0.0.0.0", settings.pprof_port)
+        checks = SelfChecks(shared.health, self.state.reactor.self_check, remote=settings.self_check_remote)
         shared.objects.subscribe(self.state.source)
         cache = await shared.cache()
         for resource, decoder in KINDS:
@@ -84,6 +86,7 @@ class Controller:
             await self.state.start(compile_options(settings))
             settle_garbage_collector()
             tasks.create_task(self.state.reactor.run(), name="reactor")
+            tasks.create_task(checks.every(settings.self_check_interval), name="self-check")
             try:
                 await self._elect(cache)
             except* Deposed as refused:

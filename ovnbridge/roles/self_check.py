@@ -6,13 +6,10 @@ The comparison itself is the reactor's; here it is offered to operators and coun
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from ovnbridge.observe.http import HealthServer
-
-log = logging.getLogger(__name__)
 
 
 class Checked(Protocol):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.faults.harness import Harness
 from tests.faults.nursery import ROOT
+from tests.support.ovsdb import free_port, make_certificates
 
 
 async def command(harness: Harness, *arguments: str, nb: str = "") -> tuple[int, Any, str]:
@@ -53,3 +55,27 @@ async def test_live() -> None:
         status, report, err = await command(harness, "plan", nb="nonsense")
         assert (status, report) == (1, None)
         assert "nonsense" in err
+
+
+async def test_plan_by_tls(tmp_path: Path) -> None:
+    """Mutual TLS with the files that the flags name, as the controller has them."""
+    files, port = make_certificates(tmp_path / "tls"), free_port()
+    async with Harness() as harness:
+        harness.pod("a", "web", "node-1")
+        await harness.settle()
+        options = [f"--{name.replace('_', '-')}={path}" for name, path in files.items() if name != "ca_certificate"]
+        options += [f"--ca-cert={files['ca_certificate']}", f"--remote=pssl:{port}:127.0.0.1"]
+        server = harness.servers[0]
+        server.kill()
+        server.extra = options
+        server.start()
+        own = (
+            f"--ovn-db-private-key={files['private_key']}",
+            f"--ovn-db-certificate={files['certificate']}",
+            f"--ovn-db-ca-cert={files['ca_certificate']}",
+        )
+        status, found, err = await command(
+            harness, "explain", "Logical_Switch_Port", "web.a", *own, nb=f"ssl:127.0.0.1:{port}"
+        )
+        assert status == 0, err
+        assert found[0]["owner"] == "pod a/web"
