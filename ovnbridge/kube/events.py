@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -30,6 +30,9 @@ LONGEST_NAME = 253
 # As client-go: one object may have 25 events at once and one more each 5 minutes.
 BURST = 25
 REFILL_SECONDS = 300.0
+
+
+_NOTHING: Mapping[str, tuple[Event, ...]] = {}
 
 
 class _Occurrence(NamedTuple):
@@ -57,7 +60,8 @@ class EventPoster:
         self._component = component
         self._instance = instance
         self._now = now
-        self._present: dict[tuple[str, str], frozenset[Event]] = {}
+        # By kind and key. In a large cluster nearly every pod has one: the items are the desired store's own.
+        self._present: dict[str, dict[str, tuple[Event, ...]]] = {}
         self._series: OrderedDict[Event, _Series] = OrderedDict()
         self._spent: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
         self._queue: deque[_Occurrence] = deque()
@@ -70,14 +74,13 @@ class EventPoster:
 
     def consider(self, resource: Resource, key: str, items: Iterable[Event], actual: Any | None) -> None:
         """Post the events of an object that were not there when it was last considered."""
-        place = (resource.kind, key)
-        present = frozenset(items) if actual is not None else frozenset()
-        before = self._present.get(place, frozenset())
+        present = tuple(items) if actual is not None else ()
+        before = self._present.get(resource.kind, _NOTHING).get(key, ())
         if present == before:
             return
-        self._remember(place, present)
-        for event in sorted(present - before, key=lambda e: (e.type, e.reason, e.message)):
-            if len(self._queue) >= QUEUE or not self._allowed(place):
+        self._remember(resource.kind, key, present)
+        for event in sorted(set(present).difference(before), key=lambda e: (e.type, e.reason, e.message)):
+            if len(self._queue) >= QUEUE or not self._allowed((resource.kind, key)):
                 self.dropped += 1
                 continue
             self._queue.append(_Occurrence(resource, event, actual.metadata.uid if actual is not None else ""))
@@ -85,7 +88,7 @@ class EventPoster:
 
     def baseline(self, kind: str, key: str, items: Iterable[Event]) -> None:
         """Take these events as posted already (by the process before this one)."""
-        self._remember((kind, key), frozenset(items))
+        self._remember(kind, key, tuple(items))
 
     def idle(self) -> bool:
         """Whether nothing waits to be posted."""
@@ -104,11 +107,11 @@ class EventPoster:
             self._wake.clear()
             await self._wake.wait()
 
-    def _remember(self, place: tuple[str, str], present: frozenset[Event]) -> None:
+    def _remember(self, kind: str, key: str, present: tuple[Event, ...]) -> None:
         if present:
-            self._present[place] = present
-        else:
-            self._present.pop(place, None)
+            self._present.setdefault(kind, {})[present[0].key] = present
+        elif kind in self._present:
+            self._present[kind].pop(key, None)
 
     def _allowed(self, place: tuple[str, str]) -> bool:
         now = self._now().timestamp()

@@ -241,13 +241,15 @@ class Reflector(Generic[T]):
                 self._report_malformed(Head(), error)
                 continue
             known, value = self._decode(raw, head)
-            previous = before.get(head.key)
+            key = value.metadata.key if value is not None else head.key  # of one without namespace: its own name
+            previous = before.get(key)
             if not known or (value is not None and value == previous):
                 value = previous  # the copy that the World has
             if value is not None:
-                objects[head.key] = value
-                if head.version != UNKNOWN:
-                    versions[head.key] = head.version
+                objects[key] = value
+                version = head.version
+                if version != UNKNOWN:
+                    versions[key] = version
 
     def _install(self, objects: dict[str, T], versions: dict[str, int], position: int, version: str) -> None:
         self._known.finish_list(position, objects, versions)

@@ -33,6 +33,8 @@ FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller", "kube-ovn-controller"}
 STATUS_WITH_OBJECT = frozenset({"Vip"})
 # Conflicts in a row after which the next attempt waits.
 CONFLICTS = 2
+# Seconds that an object waits longer than all others after a request of it was not answered.
+STEP_ASIDE = 0.1
 # Seconds of planning after which other tasks get their turn.
 TURN = 0.01
 # Plans for one object in one turn; each but the first answers a conflict or follows a create.
@@ -371,7 +373,8 @@ class Writer:
             if error.status == 429:
                 self._lanes.put_back(entry)
             else:  # it may be this one that the server cannot answer: let another one try first
-                self._lanes.retry(entry, loop.time())
+                now = loop.time()
+                self._lanes.retry(entry, now, least=max(self._paused_until - now, 0.0) + STEP_ASIDE)
         elif error.status >= 500 or error.status in (408, 409):
             self.stats.retries += 1
             delay = self._lanes.retry(entry, loop.time(), least=error.retry_after or 0.0)
