@@ -31,14 +31,19 @@ def pod(name: str, **metadata: Any) -> Pod:
 def test_equal_parts_of_objects_are_one_object_in_memory() -> None:
     notes = {"ovn.kubernetes.io/cidr": "10.16.0.0/16"}
     one, other = (pod(name, labels={"app": "x"}, annotations=notes, finalizers=["f/x"]) for name in "ab")
-    assert one.metadata.labels == {"app": "x"} and one.metadata.labels is other.metadata.labels
-    assert one.metadata.finalizers == ("f/x",) and one.metadata.finalizers is other.metadata.finalizers
+    assert one.metadata.labels == {"app": "x"}
+    assert one.metadata.labels is other.metadata.labels
+    assert one.metadata.finalizers == ("f/x",)
+    assert one.metadata.finalizers is other.metadata.finalizers
     assert one.metadata.namespace is other.metadata.namespace
-    assert one.spec.containers is not None and one.spec.containers is other.spec.containers
+    assert one.spec.containers is not None
+    assert one.spec.containers is other.spec.containers
     assert one.spec.node_name is other.spec.node_name
-    assert one.metadata.annotations is not None and other.metadata.annotations is not None
+    assert one.metadata.annotations is not None
+    assert other.metadata.annotations is not None
     (value,), (same,) = one.metadata.annotations.values(), other.metadata.annotations.values()
-    assert value == "10.16.0.0/16" and value is same
+    assert value == "10.16.0.0/16"
+    assert value is same
     assert one.metadata.annotations is not other.metadata.annotations
 
 
@@ -46,7 +51,8 @@ def test_labels_that_differ_are_not_mixed_up() -> None:
     first, second = {"app": "x", "tier": "web"}, {"tier": "web", "app": "y"}
     assert pod("a", labels=first).metadata.labels == first
     assert pod("b", labels=second).metadata.labels == second
-    assert pod("c", labels={}).metadata.labels == {} and pod("d").metadata.labels is None
+    assert pod("c", labels={}).metadata.labels == {}
+    assert pod("d").metadata.labels is None
 
 
 def test_the_copy_of_the_object_that_kubectl_leaves_is_not_kept() -> None:
@@ -55,7 +61,8 @@ def test_the_copy_of_the_object_that_kubectl_leaves_is_not_kept() -> None:
 
 
 def test_owners_that_keep_addresses_are_kept() -> None:
-    owners = [{"apiVersion": "apps/v1", "kind": kind, "name": "o", "uid": "u"} for kind in ("ReplicaSet", "StatefulSet")]
+    kinds = ("ReplicaSet", "StatefulSet")
+    owners = [{"apiVersion": "apps/v1", "kind": kind, "name": "o", "uid": "u"} for kind in kinds]
     expected = (OwnerReference(api_version="apps/v1", kind="StatefulSet", name="o", uid="u"),)
     assert pod("a", ownerReferences=owners).metadata.owner_references == expected
     assert pod("b", ownerReferences=owners[:1]).metadata.owner_references is None
