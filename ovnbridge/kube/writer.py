@@ -51,6 +51,7 @@ class Stats(msgspec.Struct):
     retries: int = 0
     refusals: int = 0
     throttled: int = 0
+    paused_seconds: float = 0.0
 
 
 class _Gone(Exception):
@@ -129,6 +130,10 @@ class Writer:
         """Whether everything touched is written, or refused by the server as it is."""
         return not self._lanes.unsettled and self.events.idle()
 
+    def queues(self) -> dict[str, int]:
+        """Number of objects by what they wait for, those that are being written ("in_flight") included; for metrics."""
+        return {**self._lanes.lengths(), "in_flight": self._active}
+
     async def settled(self) -> None:
         """Wait until `idle`."""
         while not self.idle():
@@ -156,6 +161,7 @@ class Writer:
             concurrency = 1 if self._outage.failures else self._concurrency
             if self._active < concurrency and (self._lanes.ready() or (due is not None and due <= now)):
                 self._active += 1
+                self.events.writer_busy(True)
                 self._tasks.create_task(self._work(), name="kubernetes writer")
             wake = due
         else:
@@ -185,6 +191,8 @@ class Writer:
                 await self._write(entry)
         finally:
             self._active -= 1
+            if not self._active and not self._lanes.ready():
+                self.events.writer_busy(False)
         self._pump()
         self._check_settled()
 
@@ -368,6 +376,7 @@ class Writer:
             delay = error.retry_after or 0.0
             if loop.time() >= self._paused_until:
                 delay = max(self._outage.next(), delay)
+                self.stats.paused_seconds += delay
                 log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
             self._paused_until = max(self._paused_until, loop.time() + delay)
             if error.status == 429:
