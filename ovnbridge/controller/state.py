@@ -10,7 +10,7 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, owns
 from ovnbridge.engine.desired import RowKey
-from ovnbridge.engine.diff import ActualRow, Change, Differ
+from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP
@@ -116,7 +116,24 @@ class ControllerState:
 
     def diff(self, table: str, key: Key) -> list[Change]:
         """What must be written for one row."""
-        return self._differ.diff(table, key, self.reactor.members_to_compare((table, key)))
+        members = self.reactor.members_to_compare((table, key))
+        changes = self._differ.diff(table, key, members)
+        self.reactor.compared((table, key), self._different(members, changes) if changes else set())
+        return changes
+
+    def _different(
+        self, members: set[tuple[str, Atom]] | None, changes: Iterable[Change]
+    ) -> set[tuple[str, Atom]] | None:
+        """The members that changes are about, None when they are about more."""
+        found: set[tuple[str, Atom]] = set()
+        for change in changes:
+            if members is None or not isinstance(change, Mutate) or isinstance(change.add, Mapping):
+                return None
+            for column, value in members:
+                atom = self.replica.uuid_of(value) if isinstance(value, Ref) else value
+                if column == change.column and (value in change.add or atom in change.remove):
+                    found.add((column, value))
+        return found
 
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""

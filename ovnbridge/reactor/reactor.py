@@ -56,7 +56,8 @@ class Reactor:
         )
         self._partial: dict[RowKey, set[tuple[str, Atom]]] = {}
         self._whole: set[RowKey] = set()
-        self._unconfirmed: set[RowKey] = set()
+        self._unconfirmed: dict[RowKey, set[tuple[str, Atom]] | None] = {}
+        """Members (None: anything) that a comparison found different and whose commit has not been seen yet."""
         self._wake = asyncio.Event()
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
@@ -127,7 +128,8 @@ class Reactor:
 
     def committed(self, keys: Sequence[RowKey]) -> None:
         """Rows are as desired now: statuses that waited for it may be written."""
-        self._unconfirmed.difference_update(keys)
+        for row in keys:
+            self._unconfirmed.pop(row, None)
         if self._waiting and keys:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
@@ -218,13 +220,22 @@ class Reactor:
     def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
         """Which members of a row the next comparison may be limited to; None for all of it.
 
-        All of it also when the outcome of the comparison before is not known to be committed.
+        Those that the comparison before found different are among them until they are known to be committed: in a
+        burst a row is touched again and again before that, and comparing all of it each time would be quadratic.
         """
         members = self._partial.pop(row, None)
-        whole = row in self._whole or row in self._unconfirmed
+        if members is not None and row not in self._whole:
+            doubtful = self._unconfirmed.get(row, members)
+            return None if doubtful is None else members | doubtful
         self._whole.discard(row)
-        self._unconfirmed.add(row)
-        return None if whole else members
+        return None
+
+    def compared(self, row: RowKey, different: set[tuple[str, Atom]] | None) -> None:
+        """What a comparison found different: these members, or (None) more than members."""
+        if different is None or different:
+            self._unconfirmed[row] = different
+        else:
+            self._unconfirmed.pop(row, None)
 
     def _touch_rows(self, rows: Iterable[RowKey]) -> None:
         if self._rows is not None:
