@@ -201,7 +201,8 @@ class Engine:
         return fresh.desired
 
     def _spread_changes(self) -> None:
-        for cell in self.world.take_changes():
+        changes = self.world.take_changes()
+        for cell in changes:
             readers = self._readers.get(cell, {})
             gone = self.world.get(cell.space, cell.key) is None
             for unit in self._by_table.get(cell.space, ()):
@@ -210,7 +211,7 @@ class Engine:
                 if gone or node in readers or node not in self._reads:
                     self._mark(node, urgent=True)
             self._changed.add(cell)
-        for changed in self._changed.copy():
+        for changed in dict.fromkeys((*changes, *self._changed)):  # first come, first served
             self._suspect(changed)
         while self._suspects:
             self._refresh(next(reversed(self._suspects)))
