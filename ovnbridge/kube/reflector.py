@@ -320,11 +320,8 @@ class Reflector(Generic[T]):
         if event.type == "BOOKMARK":
             self._known.bookmark(head.version)
         elif event.type in ("ADDED", "MODIFIED"):
-            known, value = self._decode(event.object, head)
-            if not known:
-                self._known.bookmark(head.version)
-            elif self._known.changed(head.key, head.version, value):
-                self._sink.apply(self.resource, head.key, self._known.objects.get(head.key))
+            if not self._known.echo(head.key, head.version):
+                self._changed(event.object, head)
         elif event.type == "DELETED":
             if self._known.deleted(head.key, head.version, head.metadata.uid):
                 self._sink.apply(self.resource, head.key, None)
@@ -335,6 +332,13 @@ class Reflector(Generic[T]):
         self._last_problem = ""
 
     # ---- objects
+
+    def _changed(self, raw: msgspec.Raw, head: Head) -> None:
+        known, value = self._decode(raw, head)
+        if not known:
+            self._known.bookmark(head.version)
+        elif self._known.changed(head.key, head.version, value):
+            self._sink.apply(self.resource, head.key, self._known.objects.get(head.key))
 
     def _decode(self, raw: bytes | msgspec.Raw, head: Head) -> tuple[bool, T | None]:
         """(True, value or None when not of interest), or (False, None) when it cannot be decoded."""
