@@ -57,7 +57,7 @@ class Reactor:
         self._partial: dict[RowKey, set[tuple[str, Atom]]] = {}
         self._whole: set[RowKey] = set()
         self._unconfirmed: dict[RowKey, set[tuple[str, Atom]] | None] = {}
-        """Members (None: anything) that a comparison found different and whose commit has not been seen yet."""
+        """Rows that were compared, and which members if not all of it, whose outcome is not known to be committed."""
         self._wake = asyncio.Event()
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
@@ -130,6 +130,13 @@ class Reactor:
         """Rows are as desired now: statuses that waited for it may be written."""
         for row in keys:
             self._unconfirmed.pop(row, None)
+        # Walking over an emptied dict or set takes as long as when it was fullest.
+        if not self._unconfirmed:
+            self._unconfirmed = {}
+        if not self._whole:
+            self._whole = set()
+        if not self._partial:
+            self._partial = {}
         if self._waiting and keys:
             waiting, self._waiting = self._waiting, {}
             for kind, key in waiting:
@@ -220,18 +227,21 @@ class Reactor:
     def members_to_compare(self, row: RowKey) -> set[tuple[str, Atom]] | None:
         """Which members of a row the next comparison may be limited to; None for all of it.
 
-        Those that the comparison before found different are among them until they are known to be committed: in a
-        burst a row is touched again and again before that, and comparing all of it each time would be quadratic.
+        What was compared before is compared again as long as the outcome is not known to be committed.
         """
-        members = self._partial.pop(row, None)
-        if members is not None and row not in self._whole:
-            doubtful = self._unconfirmed.get(row, members)
-            return None if doubtful is None else members | doubtful
+        parts = [part[row] for part in (self._partial, self._unconfirmed) if row in part]
+        members = set[tuple[str, Atom]]().union(*(part for part in parts if part is not None))
+        whole = row in self._whole or not parts or None in parts
+        self._partial.pop(row, None)
         self._whole.discard(row)
-        return None
+        self._unconfirmed[row] = None if whole else members
+        return self._unconfirmed[row]
 
     def compared(self, row: RowKey, different: set[tuple[str, Atom]] | None) -> None:
-        """What a comparison found different: these members, or (None) more than members."""
+        """What a comparison found different: these members, or (None) more than members.
+
+        Only that is compared again: in a burst a row is touched again and again before its commit is reported.
+        """
         if different is None or different:
             self._unconfirmed[row] = different
         else:
