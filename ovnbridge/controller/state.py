@@ -190,7 +190,10 @@ class ControllerState:
 
     def diff(self, table: str, key: Key) -> list[Change]:
         """What must be written for one row."""
-        return self.compare(table, key, self.reactor.members_to_compare((table, key)))
+        members = self.reactor.members_to_compare((table, key))
+        changes = self.compare(table, key, members)
+        self.reactor.compared((table, key), self._different(members, changes) if changes else set())
+        return changes
 
     def compare(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
         """`diff` of all of a row, or of some members (see `Differ.diff`); notes nothing."""
@@ -210,6 +213,20 @@ class ControllerState:
         key = self.replica.key_of("Logical_Switch_Port", uuid)
         row = self.replica.find("Logical_Switch_Port", key) if key is not None else None
         return row is not None and not compiled_port(row)
+
+    def _different(
+        self, members: set[tuple[str, Atom]] | None, changes: Iterable[Change]
+    ) -> set[tuple[str, Atom]] | None:
+        """The members that changes are about, None when they are about more."""
+        found: set[tuple[str, Atom]] = set()
+        for change in changes:
+            if members is None or not isinstance(change, Mutate) or isinstance(change.add, Mapping):
+                return None
+            for column, value in members:
+                atom = self.replica.uuid_of(value) if isinstance(value, Ref) else value
+                if column == change.column and (value in change.add or atom in change.remove):
+                    found.add((column, value))
+        return found
 
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""

@@ -8,7 +8,7 @@ blindly.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from ovnbridge.kube.connection import Connection
@@ -120,6 +120,10 @@ class Cache:
     def unsynced(self) -> list[str]:
         """Kinds that have not been listed yet: for /readyz."""
         return [r.kind for r in self._interests if not self.reflector(r).synced.is_set()]
+
+    def reflectors(self) -> Iterable[Reflector[Any]]:
+        """All reflectors that run, for metrics."""
+        return self._reflectors.values()
 
     def observe(self, kind: str, reply: bytes | dict[str, Any]) -> None:
         """Take in the reply to a write, ahead of the watch."""

@@ -1,16 +1,18 @@
 """Kubernetes events about objects: posted once when an `Event` item appears, counted when it appears again.
 
 Fed by `writer` with the event items of each object it looks at. Events are for people, so they never hold anything
-up: one request at a time beside the writer's, a bounded queue, and dropped after a few failures.
+up: one request at a time, while the writer has nothing else to do (now and then when it always has), a bounded queue
+in which warnings go first and displace the rest, and dropped after a few failures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -24,12 +26,17 @@ log = logging.getLogger(__name__)
 
 QUEUE = 1000
 REMEMBERED = 4096
+# Seconds after which an event is posted although the writer is busy.
+PATIENCE = 1.0
 ATTEMPTS = 6
 LONGEST_MESSAGE = 1024
 LONGEST_NAME = 253
 # As client-go: one object may have 25 events at once and one more each 5 minutes.
 BURST = 25
 REFILL_SECONDS = 300.0
+
+
+_NOTHING: Mapping[str, tuple[Event, ...]] = {}
 
 
 class _Occurrence(NamedTuple):
@@ -57,11 +64,15 @@ class EventPoster:
         self._component = component
         self._instance = instance
         self._now = now
-        self._present: dict[tuple[str, str], frozenset[Event]] = {}
+        # By kind and key. In a large cluster nearly every pod has one: the items are the desired store's own.
+        self._present: dict[str, dict[str, tuple[Event, ...]]] = {}
         self._series: OrderedDict[Event, _Series] = OrderedDict()
         self._spent: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
-        self._queue: deque[_Occurrence] = deque()
+        self._warnings: deque[_Occurrence] = deque()
+        self._others: deque[_Occurrence] = deque()
         self._wake = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
         self._busy = False
         self._unique = itertools.count(int(now().timestamp() * 1e9))
         self.posted = 0
@@ -70,45 +81,69 @@ class EventPoster:
 
     def consider(self, resource: Resource, key: str, items: Iterable[Event], actual: Any | None) -> None:
         """Post the events of an object that were not there when it was last considered."""
-        place = (resource.kind, key)
-        present = frozenset(items) if actual is not None else frozenset()
-        before = self._present.get(place, frozenset())
+        present = tuple(items) if actual is not None else ()
+        before = self._present.get(resource.kind, _NOTHING).get(key, ())
         if present == before:
             return
-        self._remember(place, present)
-        for event in sorted(present - before, key=lambda e: (e.type, e.reason, e.message)):
-            if len(self._queue) >= QUEUE or not self._allowed(place):
+        self._remember(resource.kind, key, present)
+        for event in sorted(set(present).difference(before), key=lambda e: (e.type, e.reason, e.message)):
+            if not self._allowed((resource.kind, key)):
                 self.dropped += 1
                 continue
-            self._queue.append(_Occurrence(resource, event, actual.metadata.uid if actual is not None else ""))
-            self._wake.set()
+            self._enqueue(_Occurrence(resource, event, actual.metadata.uid if actual is not None else ""))
 
     def baseline(self, kind: str, key: str, items: Iterable[Event]) -> None:
         """Take these events as posted already (by the process before this one)."""
-        self._remember((kind, key), frozenset(items))
+        self._remember(kind, key, tuple(items))
 
     def idle(self) -> bool:
         """Whether nothing waits to be posted."""
-        return not self._queue and not self._busy
+        return not self.queued and not self._busy
+
+    @property
+    def queued(self) -> int:
+        """Events that wait to be posted."""
+        return len(self._warnings) + len(self._others)
+
+    def writer_busy(self, busy: bool) -> None:
+        """The writer has, or has no, objects to write: events come after them."""
+        if busy:
+            self._free.clear()
+        else:
+            self._free.set()
 
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            while self._queue:
+            while self.queued:
+                if not self._free.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(PATIENCE):
+                            await self._free.wait()
                 self._busy = True
                 try:
-                    await self._post_or_drop(self._queue.popleft())
+                    await self._post_or_drop((self._warnings or self._others).popleft())
                 finally:
                     self._busy = False
             self.on_idle()
             self._wake.clear()
             await self._wake.wait()
 
-    def _remember(self, place: tuple[str, str], present: frozenset[Event]) -> None:
+    def _enqueue(self, occurrence: _Occurrence) -> None:
+        warning = occurrence.event.type == "Warning"
+        if self.queued >= QUEUE:
+            self.dropped += 1
+            if not warning or not self._others:
+                return
+            self._others.pop()
+        (self._warnings if warning else self._others).append(occurrence)
+        self._wake.set()
+
+    def _remember(self, kind: str, key: str, present: tuple[Event, ...]) -> None:
         if present:
-            self._present[place] = present
-        else:
-            self._present.pop(place, None)
+            self._present.setdefault(kind, {})[present[0].key] = present
+        elif kind in self._present:
+            self._present[kind].pop(key, None)
 
     def _allowed(self, place: tuple[str, str]) -> bool:
         now = self._now().timestamp()

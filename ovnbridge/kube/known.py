@@ -74,6 +74,13 @@ class Known(Generic[T]):
             return False
         return self._put(key, version, value)
 
+    def echo(self, key: str, version: int) -> bool:
+        """An ADDED or MODIFIED event: whether it is the echo of a reply that is known already, and need not be read."""
+        if version == UNKNOWN or self.versions.get(key) != version:
+            return False
+        self._advance(version)
+        return True
+
     def deleted(self, key: str, version: int, uid: str) -> bool:
         """A DELETED event. False when a newer object of that name is known."""
         self.bookmark(version)

@@ -160,6 +160,11 @@ class Lanes:
         """All objects on their way."""
         return list(self._entries)
 
+    def lengths(self) -> dict[str, int]:
+        """Number of objects by what they wait for, for metrics."""
+        urgent, normal = (len(lane) for lane in self._lanes)
+        return {"urgent": urgent, "normal": normal, "retry": len(self._retries), "refused": self._refused}
+
     @property
     def unsettled(self) -> int:
         """Objects on their way, without those that the server refuses."""

@@ -65,7 +65,7 @@ class PlanError(ValueError):
 
 def timestamp(now: datetime) -> str:
     """metav1.Time."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def micro_timestamp(now: datetime) -> str:

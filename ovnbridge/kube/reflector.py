@@ -241,13 +241,15 @@ class Reflector(Generic[T]):
                 self._report_malformed(Head(), error)
                 continue
             known, value = self._decode(raw, head)
-            previous = before.get(head.key)
+            key = value.metadata.key if value is not None else head.key  # of one without namespace: its own name
+            previous = before.get(key)
             if not known or (value is not None and value == previous):
                 value = previous  # the copy that the World has
             if value is not None:
-                objects[head.key] = value
-                if head.version != UNKNOWN:
-                    versions[head.key] = head.version
+                objects[key] = value
+                version = head.version
+                if version != UNKNOWN:
+                    versions[key] = version
 
     def _install(self, objects: dict[str, T], versions: dict[str, int], position: int, version: str) -> None:
         self._known.finish_list(position, objects, versions)
@@ -318,11 +320,8 @@ class Reflector(Generic[T]):
         if event.type == "BOOKMARK":
             self._known.bookmark(head.version)
         elif event.type in ("ADDED", "MODIFIED"):
-            known, value = self._decode(event.object, head)
-            if not known:
-                self._known.bookmark(head.version)
-            elif self._known.changed(head.key, head.version, value):
-                self._sink.apply(self.resource, head.key, self._known.objects.get(head.key))
+            if not self._known.echo(head.key, head.version):
+                self._changed(event.object, head)
         elif event.type == "DELETED":
             if self._known.deleted(head.key, head.version, head.metadata.uid):
                 self._sink.apply(self.resource, head.key, None)
@@ -333,6 +332,13 @@ class Reflector(Generic[T]):
         self._last_problem = ""
 
     # ---- objects
+
+    def _changed(self, raw: msgspec.Raw, head: Head) -> None:
+        known, value = self._decode(raw, head)
+        if not known:
+            self._known.bookmark(head.version)
+        elif self._known.changed(head.key, head.version, value):
+            self._sink.apply(self.resource, head.key, self._known.objects.get(head.key))
 
     def _decode(self, raw: bytes | msgspec.Raw, head: Head) -> tuple[bool, T | None]:
         """(True, value or None when not of interest), or (False, None) when it cannot be decoded."""

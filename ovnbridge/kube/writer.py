@@ -33,6 +33,8 @@ FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller", "kube-ovn-controller"}
 STATUS_WITH_OBJECT = frozenset({"Vip"})
 # Conflicts in a row after which the next attempt waits.
 CONFLICTS = 2
+# Seconds that an object waits longer than all others after a request of it was not answered.
+STEP_ASIDE = 0.1
 # Seconds of planning after which other tasks get their turn.
 TURN = 0.01
 # Plans for one object in one turn; each but the first answers a conflict or follows a create.
@@ -49,6 +51,7 @@ class Stats(msgspec.Struct):
     retries: int = 0
     refusals: int = 0
     throttled: int = 0
+    paused_seconds: float = 0.0
 
 
 class _Gone(Exception):
@@ -127,6 +130,10 @@ class Writer:
         """Whether everything touched is written, or refused by the server as it is."""
         return not self._lanes.unsettled and self.events.idle()
 
+    def queues(self) -> dict[str, int]:
+        """Number of objects by what they wait for, those that are being written ("in_flight") included; for metrics."""
+        return {**self._lanes.lengths(), "in_flight": self._active}
+
     async def settled(self) -> None:
         """Wait until `idle`."""
         while not self.idle():
@@ -154,6 +161,7 @@ class Writer:
             concurrency = 1 if self._outage.failures else self._concurrency
             if self._active < concurrency and (self._lanes.ready() or (due is not None and due <= now)):
                 self._active += 1
+                self.events.writer_busy(True)
                 self._tasks.create_task(self._work(), name="kubernetes writer")
             wake = due
         else:
@@ -183,6 +191,8 @@ class Writer:
                 await self._write(entry)
         finally:
             self._active -= 1
+            if not self._active and not self._lanes.ready():
+                self.events.writer_busy(False)
         self._pump()
         self._check_settled()
 
@@ -366,12 +376,14 @@ class Writer:
             delay = error.retry_after or 0.0
             if loop.time() >= self._paused_until:
                 delay = max(self._outage.next(), delay)
+                self.stats.paused_seconds += delay
                 log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
             self._paused_until = max(self._paused_until, loop.time() + delay)
             if error.status == 429:
                 self._lanes.put_back(entry)
             else:  # it may be this one that the server cannot answer: let another one try first
-                self._lanes.retry(entry, loop.time())
+                now = loop.time()
+                self._lanes.retry(entry, now, least=max(self._paused_until - now, 0.0) + STEP_ASIDE)
         elif error.status >= 500 or error.status in (408, 409):
             self.stats.retries += 1
             delay = self._lanes.retry(entry, loop.time(), least=error.retry_after or 0.0)

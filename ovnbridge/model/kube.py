@@ -6,9 +6,16 @@ reads is not here: an update that changes only such fields changes nothing for u
 
 from __future__ import annotations
 
-import msgspec
+from sys import intern
+from typing import Final
 
-from ovnbridge.model.meta import ObjectMeta
+import msgspec
+from msgspec.structs import force_setattr
+
+from ovnbridge.model.meta import ObjectMeta, shared_tuple
+
+STATELESS: Final = frozenset({"ReplicaSet", "ReplicationController", "DaemonSet", "Job"})
+"""Owners of pods that do not keep their addresses: nobody asks which one it is."""
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -40,6 +47,15 @@ class PodSpec(Struct, frozen=True, kw_only=True):
     containers: tuple[Container, ...] | None = None
     init_containers: tuple[Container, ...] | None = None
 
+    def __post_init__(self) -> None:
+        """Share what the pods of one template or node have in common."""
+        force_setattr(self, "node_name", intern(self.node_name))
+        force_setattr(self, "restart_policy", intern(self.restart_policy))
+        if self.containers:
+            force_setattr(self, "containers", shared_tuple(self.containers))
+        if self.init_containers:
+            force_setattr(self, "init_containers", shared_tuple(self.init_containers))
+
 
 class PodIP(Struct, frozen=True, kw_only=True):
     """`status.podIPs[]`."""
@@ -55,6 +71,12 @@ class PodStatus(Struct, frozen=True, kw_only=True):
     pod_ip: str | None = msgspec.field(name="podIP", default=None)
     pod_ips: tuple[PodIP, ...] | None = msgspec.field(name="podIPs", default=None)
 
+    def __post_init__(self) -> None:
+        """Keep equal texts once."""
+        force_setattr(self, "phase", intern(self.phase))
+        if self.pod_ips and self.pod_ips[0].ip == self.pod_ip:
+            force_setattr(self, "pod_ip", self.pod_ips[0].ip)
+
 
 class Pod(Struct, frozen=True, kw_only=True):
     """A Pod."""
@@ -62,6 +84,13 @@ class Pod(Struct, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    def __post_init__(self) -> None:
+        """Forget owners that nobody asks for; those that keep addresses (StatefulSet, virtual machines) stay."""
+        owners = self.metadata.owner_references
+        if owners:
+            kept = tuple(owner for owner in owners if owner.kind not in STATELESS)
+            force_setattr(self.metadata, "owner_references", shared_tuple(kept) or None)
 
 
 class NodeAddress(Struct, frozen=True, kw_only=True):

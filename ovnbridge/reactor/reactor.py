@@ -288,6 +288,16 @@ class Reactor:
         self._unconfirmed[row] = None if whole else members
         return self._unconfirmed[row]
 
+    def compared(self, row: RowKey, different: set[tuple[str, Atom]] | None) -> None:
+        """What a comparison found different: these members, or (None) more than members.
+
+        Only that is compared again: in a burst a row is touched again and again before its commit is reported.
+        """
+        if different is None or different:
+            self._unconfirmed[row] = different
+        else:
+            self._unconfirmed.pop(row, None)
+
     def _touch_rows(self, rows: Iterable[RowKey]) -> None:
         if self._rows is not None:
             self._whole.update(rows)

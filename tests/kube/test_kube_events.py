@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kube_harness import NOON, Table, Wanted, create_pods, running, until
+from kube_harness import NOON, Table, Wanted, create_pods, pod_value, running, until
 
-from ovnbridge.engine.items import Event
+from ovnbridge.engine.items import Annotations, Event
 from ovnbridge.kube import events as events_module
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.connection import Connection
@@ -187,3 +188,50 @@ async def test_long_texts_are_cut(connection: Connection, start: Any) -> None:
         await rig.set("Pod", POD_A, warning("m" * 5000, "R" * 500))
         (event,) = await rig.stored()
         assert (len(event["message"]), len(event["reason"])) == (1024, 128)
+
+
+async def test_events_come_after_the_writes(
+    server: ApiServer, connection: Connection, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "PATIENCE", 3600.0)
+    await create_pods(connection, "a", "b")
+    async with start() as rig:
+        server.faults.delay(60, r"PATCH .*/pods/b")
+        rig.wanted.want(Event("Pod", POD_A, "Normal", "Created", "a"), Annotations("Pod", "default/b", {"x": "1"}))
+        for key in (POD_A, "default/b"):
+            rig.writer.touch("Pod", key)
+        await until(lambda: server.requests["PATCH", "core/pods"])
+        await until(lambda: rig.writer.events.queued)
+        await asyncio.sleep(0.1)
+        assert not await rig.stored()
+
+
+async def test_a_writer_that_is_never_idle_does_not_hold_events_for_ever(
+    server: ApiServer, connection: Connection, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "PATIENCE", 0.05)
+    await create_pods(connection, "a", "b")
+    async with start() as rig:
+        server.faults.delay(60, r"PATCH .*/pods/b")
+        rig.wanted.want(Event("Pod", POD_A, "Normal", "Created", "a"), Annotations("Pod", "default/b", {"x": "1"}))
+        for key in (POD_A, "default/b"):
+            rig.writer.touch("Pod", key)
+        await until(lambda: rig.writer.events.posted)
+        assert [event["reason"] for event in await rig.stored()] == ["Created"]
+        assert rig.writer.queues()["in_flight"] == 1
+
+
+async def test_warnings_go_first_and_displace_others(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "QUEUE", 3)
+    rig = Rig(connection)
+    pods = {name: pod_value(name, f"uid-{name}") for name in "abcd"}
+    poster = rig.writer.events
+    for name, kind in (("a", "Normal"), ("b", "Normal"), ("c", "Warning"), ("d", "Warning")):
+        event = Event("Pod", f"default/{name}", kind, "Why", name)
+        poster.consider(POD, event.key, [event], pods[name])
+    assert (poster.queued, poster.dropped) == (3, 1)
+    await create_pods(connection, *pods)
+    async with running(rig.writer.run()):
+        await rig.writer.settled()
+    names = sorted(await rig.stored(), key=lambda event: int(event["metadata"]["name"].rpartition(".")[2], 16))
+    assert [event["message"] for event in names] == ["c", "d", "a"]

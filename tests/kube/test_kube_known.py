@@ -98,7 +98,7 @@ def test_any_interleaving_ends_with_the_servers_state(choices: list[int], data: 
             if kind == "DELETED":
                 if known.deleted(name, version, pod.metadata.uid):
                     del sink[name]
-            elif known.changed(name, version, pod):
+            elif not known.echo(name, version) and known.changed(name, version, pod):
                 sink[name] = known.objects[name]
         assert sink == known.objects
     for _, name, version, pod in replies:  # late ones change nothing
@@ -111,6 +111,19 @@ def listed(*pods: tuple[str, int], at: int, complete: bool = True) -> Known[Pod]
     known.begin_list()
     known.finish_list(at, {n: pod_value(n, f"u{n}") for n, _ in pods}, dict(pods))
     return known
+
+
+def test_the_echo_of_a_reply_is_recognised_and_moves_the_position() -> None:
+    known = listed(("a", 5), at=5)
+    assert known.observe("a", 7, pod_value("a", "u", x="1"))
+    assert not known.echo("a", 6)
+    assert known.echo("a", 7)
+    assert known.position == 7
+    assert not known.echo("b", 8)
+    assert not known.echo("a", UNKNOWN)
+    with pytest.raises(Rewound):
+        known.position = 9
+        known.echo("a", 7)
 
 
 def test_a_late_reply_does_not_resurrect_a_deleted_object() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from sys import intern
 from typing import Annotated
 
@@ -49,29 +48,10 @@ class IPSpec(
                 force_setattr(self, "ip_address", address)
 
 
-# Only identity depends on these caches, never a value.
-@lru_cache(maxsize=16)
-def _one_copy(finalizers: tuple[str, ...]) -> tuple[str, ...]:
-    return finalizers
-
-
-@lru_cache(maxsize=8192)
-def _one_dict(labels: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return {intern(name): intern(value) for name, value in labels}
-
-
 class IP(Object, frozen=True, kw_only=True):
     """One entry of the address ledger."""
 
     spec: IPSpec = IPSpec()
-
-    def __post_init__(self) -> None:
-        """Share equal metadata as well: the leases of one subnet on one node have the same labels and finalizer."""
-        metadata = self.metadata
-        if metadata.labels:
-            force_setattr(metadata, "labels", _one_dict(tuple(metadata.labels.items())))
-        if metadata.finalizers:
-            force_setattr(metadata, "finalizers", _one_copy(metadata.finalizers))
 
 
 class IPPoolSpec(Value, frozen=True, kw_only=True):
