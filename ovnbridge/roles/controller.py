@@ -19,9 +19,11 @@ from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
+from ovnbridge.kube.figures import figures
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
 from ovnbridge.model.ovn import NORTHBOUND, Key
+from ovnbridge.observe.kubernetes import expose
 from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
@@ -66,6 +68,7 @@ class Controller:
         )
         self.state = ControllerState(self.database)
         self.leading = False
+        self._writer: Writer | None = None
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -78,6 +81,7 @@ class Controller:
         cache = await shared.cache()
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
+        shared.health.before_scrape(expose(shared.health.metrics, lambda: figures(cache, self._writer)))
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_loop(shared.health.metrics), name="loop lag")
@@ -134,7 +138,7 @@ class Controller:
             version=cache.version,
         )
         log.info("leading epoch=%s", leadership.epoch)
-        self.leading = True
+        self.leading, self._writer = True, writer
         try:
             writer.baseline(list(self.state.engine.desired.object_keys()))
             self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
@@ -142,7 +146,7 @@ class Controller:
                 tasks.create_task(committer.run(), name="committer")
                 tasks.create_task(writer.run(), name="writer")
         finally:
-            self.leading = False
+            self.leading, self._writer = False, None
             self.state.reactor.detach()
 
     def _bad_row(self, table: str, key: Key, text: str) -> None:

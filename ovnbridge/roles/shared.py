@@ -12,6 +12,7 @@ from ovnbridge.kube.connection import Connection
 from ovnbridge.kube.reflector import Sink
 from ovnbridge.model.resource import Resource
 from ovnbridge.observe.http import HealthServer
+from ovnbridge.observe.kubernetes import request_observer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,9 @@ class Shared:
         """The Kubernetes connection (kubeconfig flag, $KUBECONFIG, in-cluster)."""
         async with self._lock:
             if self._connection is None:
-                self._connection = await Connection.open(kubeconfig=self._kubeconfig or None)
+                self._connection = await Connection.open(
+                    kubeconfig=self._kubeconfig or None, on_request=request_observer(self.health.metrics)
+                )
             return self._connection
 
     async def cache(self) -> Cache:
