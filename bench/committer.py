@@ -22,6 +22,7 @@ from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.diff import Differ
 from ovnbridge.engine.items import Row
 from ovnbridge.model.ovn import NORTHBOUND, Ref
+from ovnbridge.observe.loop import settle_garbage_collector
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.replica import Replica
@@ -129,6 +130,7 @@ async def _committed(nb: Ovsdb, base: list[Port], added: list[Port]) -> tuple[fl
         for port in (*base, *added):
             desired.set(UnitKey("pod", port[0]), (_row(port),))
         desired.take_touched()
+        settle_garbage_collector()  # as a controller does after its load
         started, cpu = time.monotonic(), time.process_time()
         committer.touch([("Logical_Switch_Port", port[0]) for port in added])
         await asyncio.wait_for(committer.settled(), 120)

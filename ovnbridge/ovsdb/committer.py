@@ -61,8 +61,8 @@ class Committer:
         differ: Differ,
         *,
         facts: Mapping[str, TableFacts],
-        max_items: int = 200,
-        window: int = 2,
+        max_items: int = 100,
+        window: int = 4,
         deadline: float = 15.0,
         fence: Fence | None = None,
         on_error: Callable[[str, Key, str], None] | None = None,
@@ -202,10 +202,13 @@ class Committer:
         loop, differ = asyncio.get_running_loop(), self._differ
         ends = loop.time() + _SLICE
         group = self._groups.popleft() if self._groups else None
-        for count, key in enumerate(group if group is not None else iter(self._dirty.pop, None), 1):
-            self._taken[key] = None
-            self._again.pop(key, None)
-            self._setbacks.retry(key)
+        taken, again, setbacks = self._taken, self._again, self._setbacks
+        for count, key in enumerate(group if group is not None else self._dirty.drain(), 1):
+            taken[key] = None
+            if again:
+                again.pop(key, None)
+            if setbacks:
+                setbacks.retry(key)
             if changes := differ(*key):
                 transaction.add(key, changes)
             else:
@@ -217,12 +220,15 @@ class Committer:
     def _release(self, keys: Iterable[RowKey], *, dirty: bool = False) -> None:
         """The keys are not taken any more; those touched meanwhile (or all, if `dirty`) are queued again."""
         done: list[RowKey] = []
+        taken, again, setbacks = self._taken, self._again, self._setbacks
         for key in keys:
-            self._taken.pop(key, None)
-            urgent = self._again.pop(key, None)
+            taken.pop(key, None)
+            urgent = again.pop(key, None) if again else None
             if dirty or urgent is not None:
                 self._dirty.add(key, urgent=bool(urgent))
-            elif key not in self._setbacks:
+            elif not setbacks:
+                done.append(key)
+            elif key not in setbacks:
                 self._setbacks.clear(key)
                 done.append(key)
         self._wake.set()
