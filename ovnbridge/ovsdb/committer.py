@@ -31,6 +31,7 @@ from ovnbridge.ovsdb.setback import Setbacks
 from ovnbridge.ovsdb.transaction import Encoders, Transaction
 
 Differ: TypeAlias = Callable[[str, Key], list[Change]]
+TransactionListener: TypeAlias = Callable[[int, float], None]
 
 _SLICE = 0.01
 _SERVER_TROUBLE = frozenset({"I/O error", "resources exhausted", "not allowed", "unknown database", "canceled"})
@@ -67,7 +68,6 @@ class Committer:
         fence: Fence | None = None,
         on_error: Callable[[str, Key, str], None] | None = None,
         on_commit: Callable[[Sequence[RowKey]], None] | None = None,
-        on_latency: Callable[[float], None] | None = None,
     ) -> None:
         self.stats = Stats()
         self._database = database
@@ -80,7 +80,7 @@ class Committer:
         self._fence = fence
         self._on_error = on_error
         self._on_commit = on_commit
-        self._on_latency = on_latency
+        self._transaction_listeners: list[TransactionListener] = []
         self._dirty = DirtyKeys(facts)
         self._groups: deque[list[RowKey]] = deque()  # parts of refused transactions, to be tried by themselves
         self._taken: dict[RowKey, None] = {}  # keys in flight or in a group
@@ -106,6 +106,10 @@ class Committer:
             else:
                 self._dirty.add(key, urgent=urgent)
         self._wake.set()
+
+    def on_transaction(self, listener: TransactionListener) -> None:
+        """Call `listener(rows, seconds)` after each transaction that was committed."""
+        self._transaction_listeners.append(listener)
 
     def idle(self) -> bool:
         """Nothing left to do now. Bad keys and keys that wait for a missing row do not count."""
@@ -259,8 +263,8 @@ class Committer:
             self._forget(transaction)
             self._pause = 0.0
             self._succeeded(transaction, results)
-            if self._on_latency is not None:
-                self._on_latency(loop.time() - started)
+            for listener in self._transaction_listeners:
+                listener(len(transaction.keys), loop.time() - started)
 
     def _succeeded(self, transaction: Transaction, results: list[object]) -> None:
         if self._fence is not None:
