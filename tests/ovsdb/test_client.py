@@ -260,7 +260,7 @@ async def test_a_blocked_loop_does_not_end_the_connection(nb: Server) -> None:
         await db.synced.wait()
         for _ in range(5):
             await asyncio.sleep(0.35)  # a probe may be on its way
-            time.sleep(1)
+            time.sleep(1)  # noqa: ASYNC251 - the loop is what must stand still
         await db.transact(add("a"), timeout=10)
         assert states == ["connecting", "synced loaded"]
 
