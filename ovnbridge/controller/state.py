@@ -52,6 +52,7 @@ from ovnbridge.model.resource import (
     Resource,
 )
 from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
+from ovnbridge.ovsdb.schema import DatabaseSchema
 from ovnbridge.ovsdb.tables import Changes, RowChange, SetDelta
 from ovnbridge.reactor import KubeSource, Reactor
 
@@ -107,6 +108,7 @@ class ControllerState:
             self.reactor.object_changed,
         )
         self._database = database
+        self._schema: DatabaseSchema | None = None
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
         self.reactor.checks.compare = self.compare
 
@@ -119,7 +121,7 @@ class ControllerState:
 
     def describe_schema(self) -> None:
         """Put what the server's schema can hold into the World (feature gating)."""
-        schema = self._database.schema
+        schema = self._schema = self._database.schema
         assert schema is not None
         columns = {
             f"{table.name}.{column}": schema.has_column(table.name, column)
@@ -140,6 +142,11 @@ class ControllerState:
         whole = self._touched.copy()
         self._touched.clear()
         self._follow_dhcp_rows(changes.get("DHCP_Options", {}))
+        if self._schema is not None and self._database.schema is not self._schema:
+            log.info("the database's schema changed: what it can hold is compared anew")
+            self.describe_schema()
+            whole.update(self.engine.desired.row_keys())
+            self.reactor.wake()
         for table, rows in changes.items():
             for uuid, change in rows.items():
                 key = self.replica.key_of(table, uuid) if change.new is not None else None

@@ -129,10 +129,9 @@ class Differ:
     # -- one row -------------------------------------------------------------------------------------------------
 
     def _insert(self, row: Row) -> Insert:
+        table, has_column = row.table, self._actual.has_column
         columns: dict[str, Value] = {
-            name: value
-            for name, value in row.columns.items()
-            if value is not None and self._actual.has_column(row.table, name)
+            name: value for name, value in row.columns.items() if value is not None and has_column(table, name)
         }
         for column, values in self._desired.members(row.table, row.key).items():
             if any(entry is not None for owners in values.values() for entry in owners.values()):

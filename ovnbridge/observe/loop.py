@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
 
 from ovnbridge.observe.metrics import Metrics
 
@@ -11,6 +12,7 @@ _INTERVAL = 0.05
 # A pod leaves dozens of containers behind; Python's own 700 would have the collector run all the time.
 _THRESHOLDS = (2_000, 10, 5)
 _FULL = 2
+_SMALL = 100_000
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -29,15 +31,27 @@ def settle_garbage_collector() -> None:
 
     A full collection of a large cluster's objects stops the loop for hundreds of milliseconds (findings, engine.md).
     The same holds for what survives later ones: nearly all of it is World data, which has no cycles and goes when
-    nobody refers to it. So each full collection looks only at what has come since the one before.
+    nobody refers to it. So each full collection looks only at what has come since the one before. When that has doubled
+    what is left aside, cycles may have died among it, and everything is looked at once.
     """
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
-    if _keep not in gc.callbacks:
-        gc.callbacks.append(_keep)
+    callback = _keeper(gc.get_freeze_count())
+    gc.callbacks[:] = [known for known in gc.callbacks if getattr(known, "__name__", "") != callback.__name__]
+    gc.callbacks.append(callback)
     gc.enable()
 
 
-def _keep(phase: str, info: dict[str, int]) -> None:
-    if phase == "stop" and info["generation"] == _FULL:
-        gc.freeze()
+def _keeper(settled: int) -> Callable[[str, dict[str, int]], None]:
+    def keep_survivors(phase: str, info: dict[str, int]) -> None:
+        nonlocal settled
+        if info["generation"] != _FULL:
+            return
+        if phase == "start" and gc.get_freeze_count() > 2 * settled + _SMALL:
+            gc.unfreeze()
+            settled = 0
+        elif phase == "stop":
+            gc.freeze()
+            settled = settled or gc.get_freeze_count()
+
+    return keep_survivors

@@ -64,7 +64,8 @@ class Database:
         self.synced = asyncio.Event()
         """Set while `rows` is complete and up to date."""
         self.schema: DatabaseSchema | None = None
-        """The server's schema; None before the first connection."""
+        """The server's schema, the same object as long as it does not change; None before the first connection.
+        Listeners find the new one when they are called after the load that follows a change of it."""
         self.generation = 0
         """Counts the times that the replica was synchronised."""
         self.rows: Rows = {table: {} for table in columns}
@@ -75,6 +76,7 @@ class Database:
         self._texts = list(remotes)
         self._wanted = {table: tuple(names) for table, names in columns.items()}
         self._conditions = dict(conditions or {})
+        self._reflected = self._conditions  # the conditions that `rows` is known to reflect
         self._leader_only = leader_only
         self._tls = tls
         self._probe_interval = probe_interval
@@ -89,13 +91,43 @@ class Database:
         self._transaction = _NO_TRANSACTION
         self._cluster: str | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether `rows` is complete and up to date."""
+        return self.synced.is_set()
+
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener` synchronously after each batch of changes."""
+        """Call `listener` synchronously after each batch of changes, and after each synchronisation even if it
+        brought none."""
         self._listeners.append(listener)
 
     def on_state(self, listener: StateListener) -> None:
         """Call `listener(state, remote, reason)` at every change of the connection's state."""
         self._state_listeners.append(listener)
+
+    async def change_conditions(self, conditions: Mapping[str, Any]) -> None:
+        """Replicate other rows from now on (ovsdb-server(7), 4.1.15): table → list of OVSDB conditions, one of which
+        must hold; tables that are not named have none. Returns when `rows` holds what is wanted, or at once while there
+        is no connection: the next one asks for it. Raises RequestError, and keeps the conditions, if they are refused.
+        """
+        before, wanted = self._conditions, dict(conditions)
+        self._conditions = wanted
+        if (session := self._session) is None:
+            return
+        changed = {
+            table: [{"where": wanted.get(table, [True])}]
+            for table in self._columns
+            if wanted.get(table, [True]) != before.get(table, [True])
+        }
+        monitor = [self.name, "rows"]
+        try:
+            await session.send("monitor_cond_change", [monitor, monitor, changed])
+        except SessionLost:
+            return
+        except RequestError:
+            self._conditions = before
+            raise
+        self._reflected = wanted
 
     async def transact(self, operations: list[dict[str, Any]], *, timeout: float) -> list[Any]:
         """Execute operations as one transaction; returns their results.
@@ -176,9 +208,11 @@ class Database:
         self._prepare(schema)
         self._session = session
         wanted = {table: [self._request(table, names)] for table, names in self._columns.items()}
+        reflected = self._conditions
         await session.send(
             "monitor_cond_since", [self.name, [self.name, "rows"], wanted, self._transaction], self._loaded
         )
+        self._reflected = reflected
         while True:
             await self._server_changed.wait()
             self._server_changed.clear()
@@ -216,15 +250,20 @@ class Database:
         return DatabaseSchema.from_json(await session.send("get_schema", [self.name]))
 
     def _prepare(self, schema: DatabaseSchema) -> None:
-        """Choose the columns that this server knows; a change of them makes the last transaction id worthless."""
+        """Choose the columns that this server knows. Where they, the schema or the conditions are not those that `rows`
+        was made with, the last transaction id is worthless."""
         self._columns = {
             table: tuple(name for name in names if schema.has_column(table, name))
             for table, names in self._wanted.items()
             if schema.has_table(table)
         }
-        if self._tables is None or self._tables.columns != self._columns or self.schema != schema:
+        if self._tables is None or self._tables.columns != self._columns or self._reflected != self._conditions:
             self._transaction = _NO_TRANSACTION
-        self.schema = schema
+        if self.schema != schema:
+            if self.schema is not None:
+                self._state("schema changed", f"{self.schema.version} to {schema.version}")
+            self._transaction = _NO_TRANSACTION
+            self.schema = schema
         self._tables = Tables(schema, self._columns)
 
     def _request(self, table: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ovnbridge.ovsdb.setback import Setbacks
 from ovnbridge.ovsdb.transaction import Encoders, Transaction
 
 Differ: TypeAlias = Callable[[str, Key], list[Change]]
+TransactionListener: TypeAlias = Callable[[int, float], None]
 
 _SLICE = 0.01
 _SERVER_TROUBLE = frozenset({"I/O error", "resources exhausted", "not allowed", "unknown database", "canceled"})
@@ -61,13 +62,12 @@ class Committer:
         differ: Differ,
         *,
         facts: Mapping[str, TableFacts],
-        max_items: int = 200,
-        window: int = 2,
+        max_items: int = 100,
+        window: int = 4,
         deadline: float = 15.0,
         fence: Fence | None = None,
         on_error: Callable[[str, Key, str], None] | None = None,
         on_commit: Callable[[Sequence[RowKey]], None] | None = None,
-        on_latency: Callable[[float], None] | None = None,
     ) -> None:
         self.stats = Stats()
         self._database = database
@@ -80,7 +80,7 @@ class Committer:
         self._fence = fence
         self._on_error = on_error
         self._on_commit = on_commit
-        self._on_latency = on_latency
+        self._transaction_listeners: list[TransactionListener] = []
         self._dirty = DirtyKeys(facts)
         self._groups: deque[list[RowKey]] = deque()  # parts of refused transactions, to be tried by themselves
         self._taken: dict[RowKey, None] = {}  # keys in flight or in a group
@@ -106,6 +106,10 @@ class Committer:
             else:
                 self._dirty.add(key, urgent=urgent)
         self._wake.set()
+
+    def on_transaction(self, listener: TransactionListener) -> None:
+        """Call `listener(rows, seconds)` after each transaction that was committed."""
+        self._transaction_listeners.append(listener)
 
     def idle(self) -> bool:
         """Nothing left to do now. Bad keys and keys that wait for a missing row do not count."""
@@ -202,10 +206,13 @@ class Committer:
         loop, differ = asyncio.get_running_loop(), self._differ
         ends = loop.time() + _SLICE
         group = self._groups.popleft() if self._groups else None
-        for count, key in enumerate(group if group is not None else iter(self._dirty.pop, None), 1):
-            self._taken[key] = None
-            self._again.pop(key, None)
-            self._setbacks.retry(key)
+        taken, again, setbacks = self._taken, self._again, self._setbacks
+        for count, key in enumerate(group if group is not None else self._dirty.drain(), 1):
+            taken[key] = None
+            if again:
+                again.pop(key, None)
+            if setbacks:
+                setbacks.retry(key)
             if changes := differ(*key):
                 transaction.add(key, changes)
             else:
@@ -217,12 +224,15 @@ class Committer:
     def _release(self, keys: Iterable[RowKey], *, dirty: bool = False) -> None:
         """The keys are not taken any more; those touched meanwhile (or all, if `dirty`) are queued again."""
         done: list[RowKey] = []
+        taken, again, setbacks = self._taken, self._again, self._setbacks
         for key in keys:
-            self._taken.pop(key, None)
-            urgent = self._again.pop(key, None)
+            taken.pop(key, None)
+            urgent = again.pop(key, None) if again else None
             if dirty or urgent is not None:
                 self._dirty.add(key, urgent=bool(urgent))
-            elif key not in self._setbacks:
+            elif not setbacks:
+                done.append(key)
+            elif key not in setbacks:
                 self._setbacks.clear(key)
                 done.append(key)
         self._wake.set()
@@ -253,8 +263,8 @@ class Committer:
             self._forget(transaction)
             self._pause = 0.0
             self._succeeded(transaction, results)
-            if self._on_latency is not None:
-                self._on_latency(loop.time() - started)
+            for listener in self._transaction_listeners:
+                listener(len(transaction.keys), loop.time() - started)
 
     def _succeeded(self, transaction: Transaction, results: list[object]) -> None:
         if self._fence is not None:

@@ -7,7 +7,7 @@ the order in which they came. A key is in the queue at most once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ovnbridge.model.ovn import TableFacts
 from ovnbridge.ovsdb.replica import RowKey
@@ -47,10 +47,12 @@ class DirtyKeys:
 
     def pop(self) -> RowKey | None:
         """The next key."""
-        if self._count:
-            for lane in (self._urgent, self._normal):
-                for keys in lane:
-                    if keys:
-                        self._count -= 1
-                        return keys.popitem(last=False)[0]
-        return None
+        return next(self.drain(), None)
+
+    def drain(self) -> Iterator[RowKey]:
+        """Take keys out in their order, as long as the caller wants more. Nothing may be added meanwhile."""
+        for lane in (self._urgent, self._normal):
+            for keys in lane:
+                while keys:
+                    self._count -= 1
+                    yield keys.popitem(last=False)[0]

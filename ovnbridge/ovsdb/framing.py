@@ -2,7 +2,10 @@
 
 Fed by `session.py` with whatever the socket gave, drained by it document by document. OVSDB has no length prefix, so
 the end of a document is where the braces outside string literals balance. Promise: linear time and a few C-speed passes
-over the bytes, whatever the sizes of chunks and documents; nothing is decoded twice except a lone chunk.
+over the bytes, whatever the sizes of chunks and documents. Most ends are guessed
+("}{", or the end of what was read) and proved by decoding: what decodes is a document, for no object is the beginning
+of another. The first wrong guess, or a large document, ends the guessing until
+a document has ended.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from typing import Any
 import orjson
 
 _BLANK = b" \t\r\n"
+_OPEN = ord("{")
+_GUESSED = 1 << 18
+"""Bytes of a document up to which its end is guessed."""
 _SEAM = re.compile(rb"}(?=[ \t\r\n]*{)")
 
 
@@ -30,14 +36,48 @@ class Framer:
         self._carry = b""  # a backslash whose escaped byte has not arrived yet
         self._depth = 0
         self._in_literal = False
+        self._exact = False  # whether carry, depth and literal are kept
 
     def feed(self, chunk: bytes) -> list[Any]:
         """The documents that this chunk completes, in order; raises FramingError."""
-        if not self._chunks and not self._carry and chunk[:1] == b"{" and chunk[-1:] == b"}":
-            try:  # by far the most common case: one read, one message
-                return [orjson.loads(chunk)]
-            except orjson.JSONDecodeError:
-                pass
+        if self._exact:
+            return self._feed(chunk)
+        documents: list[Any] = []
+        start = 0
+        while start < len(chunk):
+            seam = chunk.find(b"}{", start) + 1 or len(chunk)
+            piece = chunk[start:seam]
+            proper = bool(self.pending) or piece[0] == _OPEN
+            self._keep(piece)
+            if proper and not piece.rstrip(_BLANK).endswith(b"}") and self.pending < _GUESSED:
+                break
+            try:
+                if not proper:
+                    raise FramingError("blanks, or no document")
+                documents.append(orjson.loads(self._joined()))
+            except ValueError:  # so it is, or the seam is within a literal, or the document goes on
+                self._depth, self._in_literal, self._carry = 0, False, b""
+                documents += self._feed(self._joined(restart=True) + chunk[seam:])
+                break
+            self._chunks, self.pending = [], 0
+            start = seam
+        return documents
+
+    def _joined(self, *, restart: bool = False) -> bytes:
+        joined = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        if restart:
+            self._chunks, self.pending = [], 0
+        return joined
+
+    def _feed(self, chunk: bytes) -> list[Any]:
+        """The exact way, which needs several passes over the bytes; kept to until a document has ended."""
+        documents = self._feed_exactly(chunk)
+        self._exact = not documents or self.pending >= _GUESSED
+        if not self._exact and self._carry:
+            self._keep(self._carry)
+        return documents
+
+    def _feed_exactly(self, chunk: bytes) -> list[Any]:
         text = self._complete_escapes(chunk)
         depth, in_literal = self._depth, self._in_literal
         shape = self._shape(text)
@@ -102,9 +142,7 @@ class Framer:
         self.pending += len(text)
 
     def _take(self) -> Any:
-        document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks = []
-        self.pending = 0
+        document = self._joined(restart=True)
         try:
             return orjson.loads(document)
         except orjson.JSONDecodeError as error:

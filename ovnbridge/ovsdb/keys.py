@@ -18,6 +18,8 @@ KeyFunction: TypeAlias = Callable[[Mapping[str, Any], Key], Key]
 NAMESPACE: Final = uuid.UUID("6f766e62-7269-5467-8565-000000000000").bytes
 _NUMBERS: Final = frozenset({"tier", "priority", "tag"})
 """Key columns that count as 0, not "", on a server whose schema lacks them."""
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit of a UUID whose upper two bits are 10 (RFC 4122, 4.1.1)."""
 
 
 def key_function(facts: TableFacts) -> KeyFunction:
@@ -54,8 +56,5 @@ def key_columns(facts: TableFacts) -> frozenset[str]:
 def derive(database: str, table: str, key: Key, salt: str = "") -> str:
     """UUID (version 5) that a new row gets: the same for the same key, so that no insert can happen twice."""
     name = f"{database}/{table}/{key!r}/{salt}"
-    digest = bytearray(hashlib.sha1(NAMESPACE + name.encode("utf-8", "surrogatepass")).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.sha1(NAMESPACE + name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

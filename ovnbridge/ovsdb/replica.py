@@ -77,6 +77,8 @@ class Replica:
 
     def extra(self, table: str, key: Key) -> Iterable[ActualRow]:
         """Further rows that share the natural key."""
+        if not self._extra:
+            return ()
         return [self._actual(table, uuid) for uuid in self._extra.get((table, key), ())]
 
     def uuid_of(self, ref: Ref) -> str:

@@ -27,6 +27,10 @@ class Setbacks:
         self._timers: dict[RowKey, asyncio.TimerHandle] = {}
         self._waiters: dict[RowKey, dict[RowKey, None]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to remember of any key."""
+        return bool(self.refused or self.waiting or self._failures)
+
     def __contains__(self, key: RowKey) -> bool:
         return key in self.refused or key in self.waiting
 

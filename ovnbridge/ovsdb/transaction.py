@@ -81,6 +81,7 @@ class Transaction:
         self._changes: dict[RowKey, list[Change]] = {}
         self._mutations: dict[tuple[str, str], _RowMutations] = {}
         self._key: RowKey = ("", "")
+        self._parents: dict[RowKey, str] = {}  # of rows to be inserted
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -94,10 +95,7 @@ class Transaction:
         """Take the changes of one natural key."""
         self._changes[key] = changes
         self._added.append(key)
-        going: set[str] = set()
-        for change in changes:
-            if isinstance(change, Delete):
-                going.add(change.uuid)
+        going = [change.uuid for change in changes if isinstance(change, Delete)] if len(changes) > 1 else ()
         for change in changes:
             if isinstance(change, Insert):
                 uuid = change.uuid
@@ -184,8 +182,11 @@ class Transaction:
         for change in self._changes[key]:
             if not isinstance(change, Insert):
                 continue
-            if change.parent is not None and self._resolve(change.parent) is None:
-                return False
+            if change.parent is not None:
+                parent = self._resolve(change.parent)
+                if parent is None:
+                    return False
+                self._parents[key] = parent
             for name in self._encoders.mandatory[change.table]:
                 value = change.columns.get(name)
                 if isinstance(value, Ref) and self._resolve(value) is None:
@@ -201,21 +202,18 @@ class Transaction:
     def _row(self, key: RowKey, columns: Mapping[str, Any]) -> dict[str, Any]:
         self._key = key
         encoders, resolve = self._encoders.table(key[0]), self._resolve
-        row = {}
-        for name, value in columns.items():
-            if name in encoders:
-                encode = encoders[name]
-                row[name] = value if encode is None else encode(value, resolve)
-        return row
+        return {
+            name: value if (encode := encoders[name]) is None else encode(value, resolve)
+            for name, value in columns.items()
+            if name in encoders
+        }
 
     def _insert(self, key: RowKey, change: Insert) -> None:
         uuid = self.inserted[key]
         row = self._row(key, change.columns)
         self._append({"op": "insert", "table": change.table, "uuid": uuid, "row": row}, key)
         if change.parent is not None:
-            parent = self._resolve(change.parent)
-            assert parent is not None
-            mutations = self._of_row(change.parent.table, parent, key)
+            mutations = self._of_row(change.parent.table, self._parents[key], key)
             mutations.add.setdefault(change.parent_column, {})[uuid] = None
 
     def _update(self, key: RowKey, change: Update) -> None:

@@ -252,6 +252,19 @@ async def test_a_dead_peer_is_noticed_by_probes(nb: Server, short_tmp: Path) -> 
             await db.synced.wait()
 
 
+async def test_a_blocked_loop_does_not_end_the_connection(nb: Server) -> None:
+    db = database(nb.remote, probe_interval=0.3)
+    states: list[str] = []
+    db.on_state(lambda state, remote, reason: states.append(f"{state} {reason}".strip()))
+    async with running(db.run()):
+        await db.synced.wait()
+        for _ in range(5):
+            await asyncio.sleep(0.35)  # a probe may be on its way
+            time.sleep(1)  # noqa: ASYNC251 - the loop is what must stand still
+        await db.transact(add("a"), timeout=10)
+        assert states == ["connecting", "synced loaded"]
+
+
 async def test_the_probes_of_the_server_are_answered(nb: Server) -> None:
     nb.stop()
     nb.extra = ["--remote=db:OVN_Northbound,NB_Global,connections"]
@@ -373,8 +386,17 @@ async def test_a_schema_upgrade_while_connected(nb: Server, short_tmp: Path) -> 
 
     nbctl(nb, "ls-add", "a")
     db = database(nb.remote)
+    states: list[str] = []
+    db.on_state(lambda state, remote, reason: states.append(f"{state} {reason}".strip()))
+    seen: list[str] = []
+    db.subscribe(lambda changes: seen.append(db.schema.version if db.schema else ""))
     async with running(db.run()):
         await db.synced.wait()
+        nb.stop()
+        before = db.schema
+        nb.start()
+        await eventually(lambda: db.generation == 2 and db.synced.is_set())
+        assert db.schema is before
         schema = json.loads(NB_SCHEMA.read_text())
         schema["version"] = "99.0.0"
         schema["tables"]["Logical_Switch_Port"]["columns"]["no_such_column"] = {"type": "string"}
@@ -388,6 +410,10 @@ async def test_a_schema_upgrade_while_connected(nb: Server, short_tmp: Path) -> 
         (row,) = db.rows["Logical_Switch_Port"].values()
         assert row["no_such_column"] == ""
         assert names(db) == ["a"]
+        assert [s for s in states if s.startswith("schema changed")] == [
+            f"schema changed {json.loads(NB_SCHEMA.read_text())['version']} to 99.0.0"
+        ]
+        assert seen[-1] == "99.0.0"
 
 
 async def test_a_large_load_leaves_the_event_loop_free(nb: Server) -> None:
