@@ -194,6 +194,22 @@ class Engine:
                     found[node] = None
         return sorted(found)
 
+    def unaffected(self, cells: Iterable[Cell]) -> Callable[[Callable[..., Any], tuple[Any, ...]], bool]:
+        """A test of questions: whether the memoised answer stands whatever these cells become (for speculation)."""
+        seen: set[_Source] = set()
+        todo: list[_Source] = list(cells)
+        while todo:
+            source = todo.pop()
+            if source not in seen:
+                seen.add(source)
+                todo.extend(node for node in self._readers.get(source, ()) if isinstance(node, _Query))
+
+        def stands(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+            query = _Query(function, arguments)
+            return query in self._answers and query not in seen
+
+        return stands
+
     def recompute(self) -> DesiredStore:
         """The desired state computed from nothing: the oracle for the incremental one."""
         fresh = Engine(self.world.fork(), list(self._units.values()))
