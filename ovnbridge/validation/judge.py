@@ -40,6 +40,8 @@ WATCHED: Final[tuple[tuple[Resource, type[Any]], ...]] = (
 _INDEXES: Final = (*INDEXES, *holders.INDEXES, *ledger.INDEXES, *underlay.INDEXES)
 _WARNINGS: Final = re.compile(r"Validate\w*Failed")
 
+_LAST: Final = "9999-12-31T23:59:59Z"
+
 _Rule = Callable[[Reader, Request], Iterator[Problem]]
 _RULES: Final[Mapping[str, _Rule]] = {
     "Subnet": changes.subnet,
@@ -91,13 +93,19 @@ class Judge:
         if request.operation not in (CREATE, DELETE) and not request.changes_spec:
             return ()
         self.settle()
-        value = None if request.operation == DELETE else request.value
+        value = None if request.operation == DELETE else _newest(request.value)
         reader = Speculation(self._engine, _INDEXES, request.kind, request.key, value)
         found = dict.fromkeys(_compiled(reader, request) if value is not None else ())
         rule = _RULES.get(request.kind)
         if rule is not None:
             found |= dict.fromkeys(rule(reader, request))
         return tuple(found)
+
+
+def _newest(value: Any) -> Any:
+    """The candidate as the youngest of its kind: where the older of two objects prevails, the edit is refused."""
+    metadata = msgspec.structs.replace(value.metadata, creation_timestamp=_LAST)
+    return msgspec.structs.replace(value, metadata=metadata)
 
 
 def _compiled(reader: Reader, request: Request) -> Iterator[Problem]:

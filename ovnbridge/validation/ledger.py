@@ -34,7 +34,7 @@ INDEXES = (Index("pool-subnet", "IPPool", _pool_subnet), Index("pod-vips", "Pod"
 
 
 def _address(
-    reader: Reader, subnet: str, view: SubnetView | None, field: str, text: str, own: str
+    reader: Reader, subnet: str, view: SubnetView | None, field: str, text: str, own: set[str]
 ) -> Iterator[Problem]:
     """What is wrong with one wished address."""
     if not text:
@@ -53,7 +53,7 @@ def _address(
     problem = place_problem(view.cidr_block, view.gateway, text)
     if problem:
         yield Problem(field, f"{problem} of subnet {subnet}")
-    other = holder(reader, subnet, text, own={own})
+    other = holder(reader, subnet, text, own=own)
     if other:
         yield Problem(field, f"{text} of subnet {subnet} is held by {other}", CONFLICT)
 
@@ -77,7 +77,10 @@ def ip(reader: Reader, request: Request) -> Iterator[Problem]:
     if spec.mac_address and not address.valid_mac(spec.mac_address):
         yield Problem("spec.macAddress", f"{spec.mac_address!r} is not a MAC address")
     view = reader.query(subnet_view, spec.subnet)
-    own = f"ip {request.key}"
+    own = {f"ip {request.key}"}
+    pod = reader.get("Pod", f"{spec.namespace}/{spec.pod_name}")
+    if isinstance(pod, Pod):
+        own.add(f"vip {pod.metadata.annotation(annotation('vip'))}")  # whose address the pod takes over (spec C.8)
     yield from _address(reader, spec.subnet, view, "spec.v4IpAddress", spec.v4_ip_address, own)
     yield from _address(reader, spec.subnet, view, "spec.v6IpAddress", spec.v6_ip_address, own)
 
@@ -107,8 +110,8 @@ def vip(reader: Reader, request: Request) -> Iterator[Problem]:
     if spec.mac_address and not address.valid_mac(spec.mac_address):
         yield Problem("spec.macAddress", f"{spec.mac_address!r} is not a MAC address")
     view = reader.query(subnet_view, spec.subnet)
-    yield from _address(reader, spec.subnet, view, "spec.v4ip", spec.v4_ip, f"vip {request.key}")
-    yield from _address(reader, spec.subnet, view, "spec.v6ip", spec.v6_ip, f"vip {request.key}")
+    yield from _address(reader, spec.subnet, view, "spec.v4ip", spec.v4_ip, {f"vip {request.key}"})
+    yield from _address(reader, spec.subnet, view, "spec.v6ip", spec.v6_ip, {f"vip {request.key}"})
 
 
 def pool(reader: Reader, request: Request) -> Iterator[Problem]:

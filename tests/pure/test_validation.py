@@ -236,7 +236,7 @@ class TestVpc:
         [
             ({"staticRoutes": [{"cidr": "10.0.0.0/33", "nextHopIP": "10.1.1.1"}]}, "spec.staticRoutes", "10.0.0.0/33"),
             ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "x"}]}, "spec.staticRoutes", "'x'"),
-            ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "1.1.1.1", "policy": "n"}]}, "spec.staticRoutes", "'n'"),
+            ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "::1", "policy": "n"}]}, "spec.staticRoutes", "'n'"),
             ({"policyRoutes": [{"priority": 1, "match": "ip4", "action": "jump"}]}, "spec.policyRoutes", "jump"),
             (
                 {"policyRoutes": [{"priority": 1, "match": "ip4", "action": "reroute", "nextHopIP": "10.1.1"}]},
