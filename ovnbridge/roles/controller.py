@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from ovnbridge.compile import UNITS
 from ovnbridge.compile.problem import TABLE, problem_key
@@ -54,11 +55,13 @@ class Controller:
         )
         self.state = ControllerState(self.database)
         self.leading = False
+        self._writer: Writer | None = None
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
         settings, shared = self._settings, self._shared
         shared.health.ready("controller", self._not_ready)
+        shared.health.action("self-check", self._self_check)
         if settings.enable_metrics and settings.pprof_port:
             await shared.health.listen("0.0.0.0", settings.pprof_port)
         shared.objects.subscribe(self.state.source)
@@ -118,6 +121,7 @@ class Controller:
         )
         log.info("leading epoch=%s", leadership.epoch)
         self.leading = True
+        self._writer = writer
         try:
             writer.baseline(list(self.state.engine.desired.object_keys()))
             self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
@@ -126,7 +130,19 @@ class Controller:
                 tasks.create_task(writer.run(), name="writer")
         finally:
             self.leading = False
+            self._writer = None
             self.state.reactor.detach()
+
+    def _self_check(self) -> dict[str, Any] | None:
+        """Compare every row and object that is wanted or ours with what is there (`ovnbridge doctor --fix`)."""
+        if self._writer is None:
+            return None
+        keys = list(self.state.engine.desired.object_keys())
+        self.state.reactor.touch_all()
+        for kind, key in keys:
+            self._writer.touch(kind, key)
+        log.info("self-check asked for objects=%d", len(keys))
+        return {"objects": len(keys), "rows": sum(1 for _ in self.state.engine.desired.row_keys())}
 
     def _bad_row(self, table: str, key: Key, text: str) -> None:
         owner = self.state.engine.desired.row_owner(table, key)
