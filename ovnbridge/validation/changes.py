@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import SubnetView, broken_subnets, default_spec, subnet_view, subnets_of_vpc
+from ovnbridge.compile.subnet import SubnetView, broken_subnets, subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader
 from ovnbridge.model import address
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
@@ -51,14 +51,14 @@ def _changed(reader: Reader, name: str, old: SubnetSpec, new: SubnetSpec) -> Ite
     if new.vpc != old.vpc and not (old.vpc == "" and new.vpc == router):
         yield Problem("spec.vpc", f"a subnet stays in its vpc; this one is in {old.vpc or router}")
     used = reader.by("ip-subnet", name)
-    if used and new.gateway != old.gateway and new.gateway != _defaulted(name, old, reader):
+    if used and new.gateway != old.gateway and new.gateway != _defaulted(old):
         yield Problem("spec.gateway", f"the gateway cannot change while addresses are in use by ip {several(used)}")
 
 
-def _defaulted(name: str, spec: SubnetSpec, reader: Reader) -> str:
-    """The gateway that the controller itself writes into this spec."""
+def _defaulted(spec: SubnetSpec) -> str:
+    """The gateway that the controller itself writes into this spec (spec D.2.0)."""
     try:
-        return default_spec(name, spec, options(reader)).gateway
+        return address.default_gateway(spec.cidr_block, spec.gateway)
     except ValueError:
         return spec.gateway
 
