@@ -29,13 +29,13 @@ def _by_vip(vip: Vip) -> Iterable[str]:
     return () if vip.metadata.deleting else [f"{vip.spec.subnet} {a}" for a in sorted(held)]
 
 
-INDEXES = (Index("ip-address", "IP", _by_lease), Index("vip-address", "Vip", _by_vip))
+INDEXES = (Index("admission-lease", "IP", _by_lease), Index("admission-vip", "Vip", _by_vip))
 
 
 def holder(reader: Reader, subnet: str, text: str, *, own: Iterable[str] = ()) -> str:
     """`ip NAME` or `vip NAME` that holds an address of a subnet, "" when nobody but `own` (the same form) does."""
     entry = f"{subnet} {address.canonical(text)}"
-    for kind, index in (("ip", "ip-address"), ("vip", "vip-address")):
+    for kind, index in (("ip", "admission-lease"), ("vip", "admission-vip")):
         for name in reader.by(index, entry):
             if f"{kind} {name}" not in own:
                 return f"{kind} {name}"

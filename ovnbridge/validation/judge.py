@@ -1,9 +1,9 @@
 """The judge: a World that follows the cluster, and what is wrong with a write to one of its objects.
 
-`review` first lets the controller's compile units look at the candidate; every warning of theirs that says
-"Validate…Failed" is a refusal. Then come the rules of `changes` (what an update or a deletion must not do) and
-`holders` (addresses that somebody else has). Only changes of the spec are judged: metadata, status and objects that
-are being deleted always pass, so that finalizers can go and a broken object can be repaired step by step.
+`review` first lets the controller's compile units look at the candidate; a warning of theirs that says that the
+object itself is wrong is a refusal. Otherwise come the rules of `changes` (what an update or a deletion must not do)
+and `holders` (addresses that somebody else has). Only changes of the spec are judged: metadata, status and objects
+that are being deleted always pass, so that finalizers can go and a broken object can be repaired step by step.
 """
 
 from __future__ import annotations
@@ -38,8 +38,14 @@ WATCHED: Final[tuple[tuple[Resource, type[Any]], ...]] = (
 """Kinds that the rules look at, with their decoded types."""
 
 _INDEXES: Final = (*INDEXES, *holders.INDEXES, *ledger.INDEXES, *underlay.INDEXES)
-_WARNINGS: Final = re.compile(r"Validate\w*Failed")
-
+_WARNINGS: Final[Mapping[str, str]] = {
+    "Subnet": "ValidateLogicalSwitchFailed",
+    "Vpc": "ValidateVpcFailed",
+    "Pod": "ValidatePodNetworkFailed",
+    "IPPool": "UpdateIPAMFailed",
+    "Vip": "AcquireAddressFailed",
+}
+"""Event reasons that say that the object itself is wrong. Others (a vlan that does not exist yet, say) may pass."""
 _LAST: Final = "9999-12-31T23:59:59Z"
 
 _Rule = Callable[[Reader, Request], Iterator[Problem]]
@@ -97,8 +103,8 @@ class Judge:
         reader = Speculation(self._engine, _INDEXES, request.kind, request.key, value)
         found = dict.fromkeys(_compiled(reader, request) if value is not None else ())
         rule = _RULES.get(request.kind)
-        if rule is not None:
-            found |= dict.fromkeys(rule(reader, request))
+        if rule is not None and not found:
+            found = dict.fromkeys(rule(reader, request))
         return tuple(found)
 
 
@@ -109,13 +115,16 @@ def _newest(value: Any) -> Any:
 
 
 def _compiled(reader: Reader, request: Request) -> Iterator[Problem]:
-    """What the controller would tell the user about the object."""
+    """What the controller would tell the user about the object; what still lacks its subnet is not judged."""
+    subnet = getattr(getattr(request.value, "spec", None), "subnet", "")
+    if subnet and reader.get("Subnet", subnet) is None:
+        return
     for unit in UNITS:
         if unit.table != request.kind:
             continue
         for item in unit.run(reader, request.key):
             told = isinstance(item, Event) and (item.kind, item.key) == (request.kind, request.key)
-            if told and isinstance(item, Event) and item.type == "Warning" and _WARNINGS.fullmatch(item.reason):
+            if told and isinstance(item, Event) and item.reason == _WARNINGS.get(request.kind):
                 yield Problem(_field(request, item.message), item.message)
 
 

@@ -30,7 +30,7 @@ def _pairs(pod: Pod) -> Iterable[str]:
     return {name.strip() for name in listed.split(",") if name.strip()}
 
 
-INDEXES = (Index("pool-subnet", "IPPool", _pool_subnet), Index("pod-vips", "Pod", _pairs))
+INDEXES = (Index("admission-pool", "IPPool", _pool_subnet), Index("admission-pod-vip", "Pod", _pairs))
 
 
 def _address(
@@ -88,7 +88,7 @@ def ip(reader: Reader, request: Request) -> Iterator[Problem]:
 def vip(reader: Reader, request: Request) -> Iterator[Problem]:
     """Rules for one Vip."""
     if request.operation == DELETE:
-        users = reader.by("pod-vips", request.key)
+        users = reader.by("admission-pod-vip", request.key)
         if users:
             yield Problem("", f"vip {request.key} is in use by pod {several(users)}", FORBIDDEN)
         return
@@ -139,7 +139,7 @@ def pool(reader: Reader, request: Request) -> Iterator[Problem]:
             yield Problem(f"spec.ips[{index}]", f"{text!r} is neither an address nor a range first..last nor a CIDR")
         elif view is not None and not _covers(view.cidr_block, span):
             yield Problem(f"spec.ips[{index}]", f"{text} is not in cidrBlock {view.cidr_block} of subnet {subnet}")
-    for name in reader.by("pool-subnet", subnet) if valid else ():
+    for name in reader.by("admission-pool", subnet) if valid else ():
         other = reader.get("IPPool", name)
         if name != request.key and isinstance(other, IPPool):
             shared = _common(_ranges(subject.spec.ips), _ranges(other.spec.ips))

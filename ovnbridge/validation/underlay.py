@@ -20,12 +20,12 @@ def _provider_of(vlan: Vlan) -> Iterable[str]:
     return {vlan.spec.provider, vlan.spec.provider_interface_name} - {""}
 
 
-INDEXES = (Index("subnet-vlan", "Subnet", _vlan_of), Index("vlan-provider", "Vlan", _provider_of))
+INDEXES = (Index("admission-vlan", "Subnet", _vlan_of), Index("admission-provider", "Vlan", _provider_of))
 
 
 def vlan(reader: Reader, request: Request) -> Iterator[Problem]:
     """Rules for one Vlan."""
-    users = reader.by("subnet-vlan", request.key)
+    users = reader.by("admission-vlan", request.key)
     if request.operation == DELETE and users:
         yield Problem("", f"vlan {request.key} is in use by subnet {several(users)}", FORBIDDEN)
     new = request.value
@@ -38,6 +38,6 @@ def vlan(reader: Reader, request: Request) -> Iterator[Problem]:
 
 def provider_network(reader: Reader, request: Request) -> Iterator[Problem]:
     """Rules for one ProviderNetwork."""
-    users = reader.by("vlan-provider", request.key)
+    users = reader.by("admission-provider", request.key)
     if request.operation == DELETE and users:
         yield Problem("", f"provider network {request.key} is in use by vlan {several(users)}", FORBIDDEN)

@@ -108,7 +108,7 @@ def _own(reader: Reader, new: Pod, subnet: str, part: str) -> set[str]:
     """Leases of the pod itself, and of pods of the same workload (their names begin with its name)."""
     name, namespace = new.metadata.name, new.metadata.namespace
     own = {f"ip {port_name(name, namespace)}"}
-    for lease in reader.by("ip-address", f"{subnet} {address.canonical(part)}"):
+    for lease in reader.by("admission-lease", f"{subnet} {address.canonical(part)}"):
         found = reader.get("IP", lease)
         if isinstance(found, IP) and found.spec.namespace == namespace and found.spec.pod_name.startswith(f"{name}-"):
             own.add(f"ip {lease}")
