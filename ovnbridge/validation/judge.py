@@ -46,6 +46,7 @@ _WARNINGS: Final[Mapping[str, str]] = {
     "Vip": "AcquireAddressFailed",
 }
 """Event reasons that say that the object itself is wrong. Others (a vlan that does not exist yet, say) may pass."""
+_ABSENT: Final = re.compile(r"\b(vpc|subnet|vlan) '?([^\s']+)'? does not exist")
 _LAST: Final = "9999-12-31T23:59:59Z"
 
 _Rule = Callable[[Reader, Request], Iterator[Problem]]
@@ -115,17 +116,25 @@ def _newest(value: Any) -> Any:
 
 
 def _compiled(reader: Reader, request: Request) -> Iterator[Problem]:
-    """What the controller would tell the user about the object; what still lacks its subnet is not judged."""
-    subnet = getattr(getattr(request.value, "spec", None), "subnet", "")
-    if subnet and reader.get("Subnet", subnet) is None:
-        return
+    """What the controller would tell the user about the object."""
     for unit in UNITS:
         if unit.table != request.kind:
             continue
         for item in unit.run(reader, request.key):
             told = isinstance(item, Event) and (item.kind, item.key) == (request.kind, request.key)
-            if told and isinstance(item, Event) and item.reason == _WARNINGS.get(request.kind):
+            if (
+                told
+                and isinstance(item, Event)
+                and item.reason == _WARNINGS.get(request.kind)
+                and not _later(reader, item.message)
+            ):
                 yield Problem(_field(request, item.message), item.message)
+
+
+def _later(reader: Reader, message: str) -> bool:
+    """Whether a message only says that another object is not there: it may be the next one in the same manifest."""
+    named = _ABSENT.search(message)
+    return named is not None and reader.get(named[1].capitalize(), named[2]) is None
 
 
 def _field(request: Request, message: str) -> str:
@@ -133,6 +142,8 @@ def _field(request: Request, message: str) -> str:
     if request.kind == "Pod":
         named = re.search(r"\bannotation (\S+\.kubernetes\.io/[\w.]+)", message)
         return f"{request.annotations}[{named[1]}]" if named else request.annotations
+    if request.kind == "IPPool":
+        return "spec.ips"
     fields = _fields(request.kind)
     return next((f"spec.{word}" for word in re.findall(r"[A-Za-z0-9]+", message) if word in fields), "spec")
 

@@ -122,6 +122,12 @@ def test_good_subnets_are_accepted(spec: dict[str, Any]) -> None:
     accepted(review(judge(vpc("other")), "CREATE", subnet("s", **spec)))
 
 
+def test_objects_of_one_manifest_may_come_in_any_order() -> None:
+    accepted(review(judge(), "CREATE", subnet("s", vpc="not-yet-there", **CIDR)))
+    accepted(review(judge(), "CREATE", pool("p", "not-yet-there", "10.20.0.9")))
+    accepted(review(judge(), "CREATE", vip("v", "not-yet-there", v4ip="10.20.0.9")))
+
+
 def test_a_review_changes_nothing() -> None:
     at = judge()
     new = subnet("s", cidrBlock="10.20.0.0/24")
