@@ -22,6 +22,7 @@ from ovnbridge.lab.kubernetes import API_SERVER, ETCD, KUBECTL, ControlPlaneErro
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.webhook import FLAGS, Webhook
 from ovnbridge.settings import parse
+from tests.support.hostile import hostile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "/api/v1/namespaces/kube-system/secrets/kube-ovn-webhook-serving-cert"
@@ -163,6 +164,28 @@ async def test_reviews_over_https_follow_the_cluster(
         assert "subnet b" in status["message"]
         for junk in (b"", b"{}", b"[1]", b"\xff\x00", json.dumps({"request": {"uid": 1}}).encode()):
             assert (await post(http, port, trusted, junk))[0] == 400
+
+
+async def test_hostile_objects_over_https(
+    api: ApiServer, kubeconfig: Path, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """200 objects: each is accepted, or refused in words; none makes the webhook fail."""
+    groups = {"Pod": "v1", "Deployment": "apps/v1", "CronJob": "batch/v1"}
+    port = free_port()
+    pair = await make_key_pair(("localhost",))
+    (tmp_path / "tls.crt").write_bytes(pair.certificate)
+    (tmp_path / "tls.key").write_bytes(pair.key)
+    refusals = 0
+    async with serving(kubeconfig, tmp_path, port):
+        for seed in range(1000, 1020):
+            for obj in hostile(seed):
+                asked = review("CREATE", {"apiVersion": groups.get(obj["kind"], "kubeovn.io/v1"), **obj})
+                code, answer = await post(http, port, pair.certificate, asked)
+                assert code == 200, (answer, obj)
+                if not answer["response"]["allowed"]:
+                    refusals += 1
+                    assert len(answer["response"]["status"]["message"]) > 10
+    assert 50 < refusals < 200
 
 
 async def test_a_second_replica_serves_the_same_certificate(

@@ -6,8 +6,6 @@ Objects are what users write; expected refusals are typed from spec F.1–F.6.
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from ovnbridge.compile.options import Options
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.validation import WATCHED, Judge, MalformedReview, answer
 from tests.support.cluster import Json, ip, key_of, merged, namespace, node, pod, subnet, vpc
+from tests.support.hostile import hostile, pool, vip, workload
 
 GROUPS = {"Pod": "", "Namespace": "", "Deployment": "apps", "StatefulSet": "apps", "DaemonSet": "apps"}
 GROUPS |= {"Job": "batch", "CronJob": "batch"}
@@ -228,14 +227,6 @@ class TestDeletion:
         accepted(review(judge(subnet("s", **CIDR), old, pod("app/p", aaps="x")), "DELETE", old=old))
 
 
-def pool(name: str, of: str, *ips: str) -> Json:
-    return {"kind": "IPPool", "metadata": {"name": name}, "spec": {"subnet": of, "ips": list(ips)}}
-
-
-def vip(name: str, of: str, **spec: Any) -> Json:
-    return {"kind": "Vip", "metadata": {"name": name}, "spec": {"subnet": of, **spec}}
-
-
 class TestVpc:
     @pytest.mark.parametrize(
         ("spec", "field", "word"),
@@ -338,13 +329,6 @@ class TestLedger:
         accepted(review(at, "CREATE", pool("p", "s", "10.20.0.20..10.20.0.29", "10.20.0.64/28", "10.20.0.9")))
 
 
-def workload(kind: str, **notes: str) -> Json:
-    annotations = {f"ovn.kubernetes.io/{name}": value for name, value in notes.items()}
-    template: Json = {"metadata": {"annotations": annotations}, "spec": {"containers": []}}
-    spec = {"jobTemplate": {"spec": {"template": template}}} if kind == "CronJob" else {"template": template}
-    return {"kind": kind, "metadata": {"name": "web", "namespace": "app"}, "spec": spec}
-
-
 ANNOTATIONS: list[tuple[dict[str, str], str, str]] = [
     ({"ip_address": "10.16.0.300"}, "ip_address", "10.16.0.300"),
     ({"ip_address": "10.17.0.3"}, "ip_address", "ovn-default"),
@@ -413,54 +397,6 @@ def test_other_kinds_subresources_and_connects_pass() -> None:
 def test_what_is_no_review_is_said_so(body: bytes) -> None:
     with pytest.raises(MalformedReview):
         answer(judge(), body)
-
-
-JUNK: list[Any] = [
-    None, "", " ", "x", "10.0.0.1", "10.0.0.0/8", "::/0", "fe80::1%eth0", "10.0.0.1..10.0.0.0", "1" * 5000, "\x00", "é",
-    "10.16.0.5,10.16.0.5", "a,b;c", -1, 0, 2**70, 1.5, True, [], ["x"], [None], {}, {"a": {"b": []}}, "0.0.0.0/0",
-    "999.1.1.1/99", "::ffff:10.0.0.1", "10.0.0.1/", "/", ",", ";", "..", "ovn-default", "join", "255.255.255.255",
-]  # fmt: skip
-
-
-def hostile(seed: int) -> Iterable[Json]:
-    """Objects of every kind with one to four fields replaced by junk."""
-    pick = random.Random(seed)
-    templates = [
-        subnet("h", cidrBlock="10.50.0.0/24", gateway="10.50.0.1", excludeIps=["10.50.0.1"], vpc="ovn-cluster"),
-        vpc("h", staticRoutes=[{"cidr": "10.0.0.0/8", "nextHopIP": "10.1.1.1"}], namespaces=["a"]),
-        ip("app/h", "ovn-default", "10.16.0.9"),
-        pool("h", "ovn-default", "10.16.0.20..10.16.0.30"),
-        vip("h", "ovn-default", v4ip="10.16.0.9"),
-        {"kind": "Vlan", "metadata": {"name": "h"}, "spec": {"id": 7, "provider": "pn"}},
-        {"kind": "ProviderNetwork", "metadata": {"name": "h"}, "spec": {"defaultInterface": "eth0"}},
-        pod("app/h", ip_address="10.16.0.9", ip_pool="10.16.0.9", mac_address="00:00:00:00:00:01", cidr="10.0.0.0/8"),
-        *(workload(kind, ip_address="10.16.0.9", ip_pool="a;b") for kind in ("Deployment", "CronJob")),
-    ]
-    extra = [
-        "vlan",
-        "provider",
-        "mtu",
-        "gatewayType",
-        "namespaceSelectors",
-        "acls",
-        "policyRoutes",
-        "vpcPeerings",
-        "ips",
-    ]
-    for template in templates:
-        found = json.loads(json.dumps(template))
-        for _ in range(pick.randint(1, 4)):
-            target: Any = found["spec"]
-            if found["kind"] == "Pod" or pick.random() < 0.1:
-                target = found["metadata"].setdefault("annotations", {})
-            elif found["kind"] in ("Deployment", "CronJob") and isinstance(found["spec"].get("template"), dict):
-                target = found["spec"]["template"]["metadata"]["annotations"]
-            if not isinstance(target, dict):
-                continue
-            target[pick.choice([*target, *extra])] = pick.choice(JUNK)
-        if pick.random() < 0.1:
-            found["spec"] = pick.choice(JUNK)
-        yield found
 
 
 @pytest.mark.parametrize("seed", range(40))
