@@ -33,6 +33,7 @@ from ovnbridge.settings import comma_list
 
 log = logging.getLogger(__name__)
 
+_SELF_CHECK_SECONDS = 5.0
 _TABLES = {unit.name: unit.table for unit in UNITS}
 
 
@@ -56,6 +57,7 @@ class Controller:
         self.state = ControllerState(self.database)
         self.leading = False
         self._writer: Writer | None = None
+        self._checked = -_SELF_CHECK_SECONDS
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -138,10 +140,13 @@ class Controller:
         if self._writer is None:
             return None
         keys = list(self.state.engine.desired.object_keys())
-        self.state.reactor.touch_all()
-        for kind, key in keys:
-            self._writer.touch(kind, key)
-        log.info("self-check asked for objects=%d", len(keys))
+        now = asyncio.get_running_loop().time()
+        if now >= self._checked + _SELF_CHECK_SECONDS:  # whoever asks again and again costs nothing
+            self._checked = now
+            self.state.reactor.touch_all()
+            for kind, key in keys:
+                self._writer.touch(kind, key)
+            log.info("self-check asked for objects=%d", len(keys))
         return {"objects": len(keys), "rows": sum(1 for _ in self.state.engine.desired.row_keys())}
 
     def _bad_row(self, table: str, key: Key, text: str) -> None:
