@@ -39,6 +39,10 @@ def _connected(facts: Facts) -> Iterator[tuple[str, Pod]]:
 
 
 def _lease_name(pod: Pod) -> str:
+    """A pod's lease and port; those of a virtual machine bear the machine's name (spec C.9)."""
+    for owner in pod.metadata.owner_references or ():
+        if owner.kind == "VirtualMachineInstance":
+            return port_name(owner.name, pod.metadata.namespace)
     return port_name(pod.metadata.name, pod.metadata.namespace)
 
 
@@ -178,22 +182,33 @@ def chassis_and_nodes(facts: Facts) -> Iterator[Finding]:
     """Chassis of OVN SB without a node of that name, and nodes without a chassis."""
     if facts.southbound is None:
         return
-    hosts = facts.southbound.chassis
-    for name, host in sorted(hosts.items()):
-        if host not in facts.all("Node"):
+    known = _nodes_of_chassis(facts)
+    for name, host in sorted(facts.southbound.chassis.items()):
+        if name not in known:
             message = f"no node is called {host}"
             action = "delete it with `ovn-sbctl chassis-del` when the node is gone for good"
             yield Finding("chassis-without-node", "warning", (f"Chassis {name}",), message, action)
-    for node in sorted(set(facts.all("Node")) - set(hosts.values())):
+    for node in sorted(set(facts.all("Node")) - set(known.values())):
         message = "ovn-controller of this node has not registered"
         action = "run `ovnbridge doctor --node` there"
         yield Finding("node-without-chassis", "error", (f"Node {node}",), message, action)
+
+
+def _nodes_of_chassis(facts: Facts) -> Mapping[str, str]:
+    """Nodes by the names of their chassis: what the node's annotation says, else the node with the host's name."""
+    nodes = facts.all("Node")
+    said = {
+        chassis: name for name, node in nodes.items() if (chassis := node.metadata.annotation(annotation("chassis")))
+    }
+    hosts = facts.southbound.chassis if facts.southbound is not None else {}
+    return {name: said.get(name, host) for name, host in hosts.items() if name in said or host in nodes}
 
 
 def unbound_ports(facts: Facts) -> Iterator[Finding]:
     """Running pods whose port is on no chassis, on another node's, or not up."""
     if facts.southbound is None:
         return
+    nodes = _nodes_of_chassis(facts)
     for key, pod in _connected(facts):
         name = _lease_name(pod)
         binding = facts.southbound.bindings.get(name)
@@ -201,11 +216,13 @@ def unbound_ports(facts: Facts) -> Iterator[Finding]:
             continue
         objects = (f"Pod {key}", f"Port_Binding {name}")
         action = f"run `ovnbridge doctor --node` on {pod.spec.node_name}"
-        host = facts.southbound.chassis.get(binding.chassis, "")
+        host = nodes.get(binding.chassis, "")
         if not binding.chassis:
             yield Finding("unbound-port", "error", objects, "the pod runs, its port is on no chassis", action)
         elif host != pod.spec.node_name:
-            message = f"the pod is on node {pod.spec.node_name}, its port on chassis {binding.chassis} ({host})"
+            message = (
+                f"the pod is on node {pod.spec.node_name}, its port on chassis {binding.chassis} ({host or 'no node'})"
+            )
             yield Finding("port-on-wrong-chassis", "error", objects, message, action)
         elif not binding.up:
             yield Finding("port-down", "error", objects, "the port is bound but not up", action)

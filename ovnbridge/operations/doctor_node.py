@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +24,8 @@ from ovnbridge.ovsdb.client import Database
 
 _SECONDS: Final = 10.0
 _COLLECTED: Final = "the agent removes it within a minute"
-_PODS_END: Final = "_h"
-"""How names of the host ends of pods' interfaces end (spec node A5)."""
+_HOST_END: Final = re.compile(r"[0-9a-f]{4,12}(_.+)?_h")
+"""Names of the host ends of pods' interfaces, made of the container's id (spec node A5)."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ def stale_links(_: Facts, node: NodeFacts) -> Iterator[Finding]:
     if not node.switch:
         return
     for name in sorted(node.links):
-        if name.endswith(_PODS_END) and name not in node.attached:
+        if _HOST_END.fullmatch(name) and name not in node.attached:
             message = "the host end of a pod's interface is not in Open vSwitch"
             yield Finding("stale-veth", "warning", (f"Link {name}",), message, f"remove it: ip link del {name}")
 

@@ -314,6 +314,33 @@ def test_what_shares_an_address_on_purpose() -> None:
     assert examine(at.facts()) == []
 
 
+def test_a_chassis_is_known_by_the_nodes_annotation_too() -> None:
+    at = Plant()
+    at.chassis["c-1"] = "n-1.example.com"
+    at.edit("Node", "n-1", {"metadata": {"annotations": {"ovn.kubernetes.io/chassis": "c-1"}}})
+    assert examine(at.facts()) == []
+    at.edit("Node", "n-1", {"metadata": {"annotations": {"ovn.kubernetes.io/chassis": "c-0"}}})
+    checks_found = {f.check for f in examine(at.facts())}
+    assert checks_found == {"chassis-without-node", "node-without-chassis", "port-on-wrong-chassis"}
+
+
+def test_a_virtual_machines_lease_bears_its_name() -> None:
+    at = Plant()
+    launcher = merged(
+        running("app/virt-launcher-vm-x", "10.20.0.8"),
+        {"metadata": {"ownerReferences": [{"kind": "VirtualMachineInstance", "name": "vm", "uid": "1"}]}},
+    )
+    at.add(launcher, merged(ip("app/vm", "s", "10.20.0.8"), {"spec": {"podType": "VirtualMachine"}}))
+    at.ports["vm.app"] = port("app/vm", "10.20.0.8")
+    at.wanted.add(("Logical_Switch_Port", "vm.app"))
+    assert examine(at.facts()) == []
+
+
+def test_other_peoples_links_are_left_alone() -> None:
+    links = {**healthy_node().links, "my_h": Link("my_h", 1500), "veth0": Link("veth0", 1500)}
+    assert doctor_node.examine(Plant().facts(), msgspec.structs.replace(healthy_node(), links=links)) == []
+
+
 def test_full_counts_each_family() -> None:
     at = Plant()
     at.edit("Subnet", "s", {"spec": {"cidrBlock": "10.20.0.0/24,fd00::/64"}})
@@ -359,7 +386,7 @@ NODE_DEFECTS: list[tuple[dict[str, Any], str, tuple[str, ...], str]] = [
     ),
     (with_port(netns_exists=False), "stale-netns", ("Interface abc_h",), "/run/netns/x"),
     (with_port(error="No such device"), "ovs-port-error", ("Interface abc_h", "Pod app/a"), "No such device"),
-    (with_link("left_h", 1400), "stale-veth", ("Link left_h",), "ip link del left_h"),
+    (with_link("0123456789ab_h", 1400), "stale-veth", ("Link 0123456789ab_h",), "ip link del 0123456789ab_h"),
     (with_link("abc_h", 1500), "mtu-mismatch", ("Pod app/a", "Link abc_h"), "1500, ovn0 says 1400"),
 ]
 
