@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_lab_commands(commands)
     add_operation_commands(commands)
     values, rest = parser.parse_known_args(arguments)
-    if rest and values.command not in {"plan", "explain"}:
+    if rest and values.command not in {"plan", "explain", "doctor"}:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     values.rest = rest
     if not hasattr(values, "run"):

@@ -10,7 +10,7 @@ that shared changes caused.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ovnbridge.engine.desired import DesiredStore, UnitKey
@@ -140,6 +140,22 @@ class Engine:
                 found[node] = None
                 todo.extend(reversed(tuple(links.get(node, ()))))
         return found
+
+    def unaffected(self, cells: Iterable[Cell]) -> Callable[[Callable[..., Any], tuple[Any, ...]], bool]:
+        """A test of questions: whether the memoised answer stands whatever these cells become (for speculation)."""
+        seen: set[Source] = set()
+        todo: list[Source] = list(cells)
+        while todo:
+            source = todo.pop()
+            if source not in seen:
+                seen.add(source)
+                todo.extend(node for node in self._readers.get(source, ()) if isinstance(node, Query))
+
+        def stands(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+            query = Query(function, arguments)
+            return query in self._answers and query not in seen
+
+        return stands
 
     def recompute(self) -> DesiredStore:
         """The desired state computed from nothing: the oracle for the incremental one."""

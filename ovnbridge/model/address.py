@@ -170,6 +170,17 @@ def _span(item: str) -> tuple[Family, int, int] | None:
     return (version, low, high) if low <= high else None
 
 
+def span(item: str) -> tuple[Family, int, int] | None:
+    """Family, first and last of an `ip`, `a..b` or CIDR entry of an IPPool; None when it is none of them."""
+    if "/" not in item:
+        return _span(item)
+    version = family(item)
+    if version is None:
+        return None
+    net = network(item)
+    return version, int(net.network_address), int(net.broadcast_address)
+
+
 def exclude_problem(items: Iterable[str]) -> str:
     """What is wrong with `excludeIps` (spec F.1, point 3), or ""."""
     for item in items:

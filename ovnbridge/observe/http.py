@@ -64,6 +64,11 @@ class HealthServer:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
         log.info("health and metrics listening address=%s port=%d", host, port)
 
+    @property
+    def ports(self) -> list[int]:
+        """The ports that are served."""
+        return [int(address[1]) for runner in self._runners for address in runner.addresses]
+
     async def close(self) -> None:
         """Stop serving."""
         for runner in self._runners:

@@ -1,4 +1,4 @@
-"""The commands `plan` and `explain`."""
+"""The commands `plan`, `explain` and `doctor`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import orjson
 
 from ovnbridge.controller import ControllerState
 from ovnbridge.observe.log import configure
+from ovnbridge.operations import doctor
 from ovnbridge.operations.dry_run import dry_run
 from ovnbridge.operations.explain import (
     explain_object,
@@ -34,7 +35,7 @@ _DIFFERENT = 2
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `plan` and `explain`."""
+    """Add `plan`, `explain` and `doctor`."""
     plan = subparsers.add_parser(
         "plan",
         help="what the controller would write; exit status 2 when that is not nothing",
@@ -51,6 +52,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     _add_inputs(explain)
     explain.set_defaults(run=_runner(_explain))
+    doctor.add_command(subparsers, _add_inputs, _runner, _state)
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

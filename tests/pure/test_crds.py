@@ -37,6 +37,8 @@ STRICTER: dict[str, dict[str, Any]] = {
     "Subnet.spec.protocol": {"enum": ["", "IPv4", "IPv6", "Dual", "Mac"]},
     "Vpc.spec.staticRoutes[].policy": {"enum": ["", "policyDst", "policySrc"]},
     "Vpc.spec.policyRoutes[].action": {"enum": ["allow", "drop", "reroute"]},
+    "Vpc.spec.policyRoutes[]": {"x-kubernetes-validations": 1},
+    "Vpc.spec.vpcPeerings[].localConnectIP": {"pattern": r"^([^/,\s]+/[0-9]{1,3}(,[^/,\s]+/[0-9]{1,3})*)?$"},
     "SecurityGroup.spec": {"x-kubernetes-validations": 2},
     "SecurityGroup.spec.tier": {"minimum": 0, "maximum": 1},
     "QoSPolicy.spec": {"x-kubernetes-validations": 3},

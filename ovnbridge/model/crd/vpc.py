@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from ovnbridge.model.crd.base import Conditions, Object, Status, Value, doc, names
+from ovnbridge.model.crd.base import Conditions, Object, ObjectSchema, Rule, Status, Value, doc, names
 from ovnbridge.model.crd.core import LabelSelector
 
 
@@ -30,6 +30,16 @@ class StaticRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="ne
 class PolicyRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="nextHopIP")):
     """One routing policy of the router, evaluated before its routes."""
 
+    schema: ClassVar[ObjectSchema] = ObjectSchema(
+        rules=(
+            Rule(
+                "!(has(self.action) && self.action == 'reroute') || (has(self.nextHopIP) && self.nextHopIP != '')",
+                "reroute needs nextHopIP",
+                ".nextHopIP",
+            ),
+        )
+    )
+
     priority: Annotated[int, doc("Rank among the policies; the highest matching one applies.")] = 0
     match: Annotated[str, doc("OVN match expression that selects the traffic.")] = ""
     action: Annotated[
@@ -44,7 +54,11 @@ class VpcPeering(Value, frozen=True, kw_only=True, rename=names(local_connect_ip
 
     remote_vpc: Annotated[str, doc("Vpc at the other end, which must declare the link as well.")] = ""
     local_connect_ip: Annotated[
-        str, doc("Address of this end with its prefix length; one per family, separated by commas.")
+        str,
+        doc(
+            "Address of this end with its prefix length; one per family, separated by commas.",
+            pattern=r"^([^/,\s]+/[0-9]{1,3}(,[^/,\s]+/[0-9]{1,3})*)?$",
+        ),
     ] = ""
 
 
