@@ -192,7 +192,7 @@ def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
     those that `gatewayNodeSelectors` select (memoised question)."""
     view, subnet = reader.query(subnet_view, name), reader.query(described, name)
-    if view is None or not isinstance(subnet, Subnet):
+    if view is None or subnet is None:
         return ()
     if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:
         return ()
