@@ -25,6 +25,7 @@ from ovnbridge.kube.writer import Writer
 from ovnbridge.model.ovn import NORTHBOUND, Key
 from ovnbridge.observe.kubernetes import expose
 from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
+from ovnbridge.observe.ovsdb import export_committer, export_database
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.errors import Deposed
@@ -81,7 +82,9 @@ class Controller:
         cache = await shared.cache()
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
-        shared.health.before_scrape(expose(shared.health.metrics, lambda: figures(cache, self._writer)))
+        metrics = shared.health.metrics
+        shared.health.before_scrape(expose(metrics, lambda: figures(cache, self._writer)))
+        shared.health.before_scrape(export_database(metrics, self.database))
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_loop(shared.health.metrics), name="loop lag")
@@ -137,6 +140,7 @@ class Controller:
             now=lambda: datetime.now(UTC),
             version=cache.version,
         )
+        self._shared.health.before_scrape(export_committer(self._shared.health.metrics, self.database.name, committer))
         log.info("leading epoch=%s", leadership.epoch)
         self.leading, self._writer = True, writer
         try:
