@@ -10,6 +10,7 @@ from ovnbridge.compile import (
     cluster,
     gateway,
     ippool,
+    localnet,
     namespace,
     nets,
     node,
@@ -17,7 +18,12 @@ from ovnbridge.compile import (
     problem,
     reservation,
     subnet,
+    subnet_conflict,
+    subnet_status,
+    switch,
+    u2o,
     vip,
+    vlan,
     vpc,
     workload,
 )
@@ -27,7 +33,10 @@ from ovnbridge.engine.world import Index
 UNITS: tuple[Unit, ...] = (
     *cluster.UNITS,
     *vpc.UNITS,
-    *subnet.UNITS,
+    *switch.UNITS,
+    *subnet_status.UNITS,
+    *u2o.UNITS,
+    *vlan.UNITS,
     *gateway.UNITS,
     *node.UNITS,
     *namespace.UNITS,
@@ -41,6 +50,9 @@ UNITS: tuple[Unit, ...] = (
 
 INDEXES: tuple[Index, ...] = (
     *subnet.INDEXES,
+    *subnet_conflict.INDEXES,
+    *localnet.INDEXES,
+    *vlan.INDEXES,
     *vpc.INDEXES,
     *nets.INDEXES,
     *workload.INDEXES,

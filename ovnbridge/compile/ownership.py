@@ -11,39 +11,45 @@ from typing import Final
 
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
-from ovnbridge.model.names import node_port_name, port_name, router_port_name
+from ovnbridge.model.names import (
+    MCAST_PREFIX,
+    localnet_port_name,
+    mcast_owner,
+    node_port_name,
+    port_name,
+    router_port_name,
+)
 from ovnbridge.model.ovn import Key
 
 _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Ports of pods' interfaces, of nodes, towards routers, and of Vips; not those of gateways, queriers and so on."""
+    """Ports of pods, nodes, subnets and Vips, and towards routers; not those of gateways and so on."""
     kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
-    if not ours(row) or kind not in {"", "router", "virtual"}:
+    if not ours(row) or kind not in {"", "router", "localnet", "virtual"}:
         return False
-    if kind:  # a subnet's `spec.vips` have virtual ports as well
-        return kind == "router" or not name.startswith(f"{external_id(row, 'ls')}-vip-")
+    subnet = external_id(row, "ls")
+    if kind == "localnet" or name.startswith(MCAST_PREFIX):
+        return name in (localnet_port_name(subnet), mcast_owner(subnet))
+    if kind:  # virtual ports are those of a subnet's `spec.vips`, and of Vips
+        return True
     namespace, _, pod = external_id(row, "pod").partition("/")
     if pod:
         primary = port_name(pod, namespace)
         return name == primary or name.startswith(f"{primary}.")
-    return name.startswith(node_port_name("")) or _vip_port(name)
-
-
-def _vip_port(name: str) -> bool:
-    """`<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node."""
-    return "." in name and not name.startswith("mcast-querier.")
+    # `<vip>.<namespace>`; an OvnEip's port has the name of the OvnEip, or of a node.
+    return name.startswith(node_port_name("")) or "." in name
 
 
 def _group(row: ActualRow) -> bool:
     """Node groups and subnet-node groups; not those of policies."""
-    return ours(row) and bool(external_id(row, "node"))
+    return ours(row) and bool(external_id(row, "node") or external_id(row, "u2o"))
 
 
 def _policy(row: ActualRow) -> bool:
-    """Policies that name what they are for: a subnet or a node. Gateway and U2O policies are other modules'."""
-    if external_id(row, "isU2ORoutePolicy") or not ours(row):
+    """Policies that name what they are for: a subnet or a node. Gateway policies are other modules'."""
+    if not ours(row):
         return False
     return bool(external_id(row, "subnet") or external_id(row, "node") or _plain(row))
 
@@ -61,8 +67,19 @@ def _router_port(row: ActualRow) -> bool:
 
 
 def _address_set(row: ActualRow) -> bool:
-    """The overlay sets and those of IPPools; not those of policies and security groups."""
-    return ours(row) and bool(external_id(row, "isU2OOverlayCIDRs") == "true" or external_id(row, "ippool"))
+    """Those of U2O and of IPPools; not those of policies and security groups."""
+    marks = (external_id(row, "isU2OOverlayCIDRs"), external_id(row, "isU2ORoutePolicy"))
+    return ours(row) and bool("true" in marks or external_id(row, "ippool"))
+
+
+def _switch_acl(row: ActualRow) -> bool:
+    """ACLs of switches; not those of port groups."""
+    return ours(row) and row.parent is not None and row.parent[0] == "Logical_Switch"
+
+
+def _dhcp(row: ActualRow) -> bool:
+    """Options of subnets and of pods' ports."""
+    return ours(row) and bool(external_id(row, "ls"))
 
 
 def _vpc_load_balancer(row: ActualRow) -> bool:
@@ -79,6 +96,8 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Router_Static_Route": ours,
     "Port_Group": _group,
     "Address_Set": _address_set,
+    "ACL": _switch_acl,
+    "DHCP_Options": _dhcp,
     "Load_Balancer": _vpc_load_balancer,
 }
 
@@ -105,6 +124,11 @@ def uplink_scope(subnet: str) -> str:
     return f"uplink:{subnet}"
 
 
+def acl_scope(subnet: str) -> str:
+    """Scope of the ACLs of a subnet's switch."""
+    return f"acl:{subnet}"
+
+
 def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
@@ -114,9 +138,11 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (vpc_scope(name),)
     if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
         return (vpc_scope(str(parent)),)
+    if table == "ACL":
+        return (str(parent), acl_scope(str(parent)))
     if table == "Address_Set" and (pool := external_id(row, "ippool")):
         return (pool_scope(pool),)
-    if table == "Address_Set":
+    if table == "Address_Set" and not external_id(row, "subnet"):
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
         subnet = name.removeprefix(router_port_name(external_id(row, "lr"), ""))

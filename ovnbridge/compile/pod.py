@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ovnbridge.compile import dhcp
 from ovnbridge.compile.ippool import pool_facts
 from ovnbridge.compile.lease import address_columns, lease_of, lease_value
 from ovnbridge.compile.nets import Net, detached, pod_nets
@@ -16,6 +17,7 @@ from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.ownership import WAY_OUT
 from ovnbridge.compile.request import Asked, annotation_problem, asked
 from ovnbridge.compile.subnet import DISTRIBUTED, SubnetView, subnet_view
+from ovnbridge.compile.u2o import ungrouped
 from ovnbridge.compile.vip import allowed_pairs
 from ovnbridge.compile.workload import VIRTUAL_MACHINE, alive, holder, serving_pod
 from ovnbridge.engine.engine import Reader, Unit
@@ -123,6 +125,8 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
     pod = me.pod
     addresses = address_columns(lease)
     vips = _vips(reader, me, net, view)
+    notes = pod.metadata.all_annotations()
+    yield from dhcp.port_rows(view, owner, notes, me.opts, provider=net.provider)
     secured = frozenset(" ".join((element, *vips)) for element in addresses)
     yield Row(
         "Logical_Switch_Port",
@@ -132,6 +136,9 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
             "addresses": addresses | {"unknown"} if me.note("layer2_forward", net) == "true" else addresses,
             "port_security": secured if me.note("port_security", net) == "true" else frozenset(),
             "external_ids": _external_ids(me, net, view, vips),
+            **dhcp.port_columns(
+                view, owner, notes, lease.spec.v4_ip_address, lease.spec.v6_ip_address, provider=net.provider
+            ),
         },
         parent=Ref("Logical_Switch", view.name),
     )
@@ -140,10 +147,10 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
         return
     port = Ref("Logical_Switch_Port", owner)
     own_way = net.primary and any(me.note(name, net) for name in _OWN_WAY)
-    if view.needs_router:
+    if view.logical:
         yield Member("Port_Group", node_group(node), "ports", port)
-    through_node = view.needs_router and view.gateway_type == DISTRIBUTED
-    if (through_node and not own_way) or (view.u2o and not view.enable_lb):
+    through_node = view.logical and view.gateway_type == DISTRIBUTED
+    if (through_node and not own_way) or ungrouped(view, me.opts):
         yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
     if net.primary and own_way and lease.spec.v4_ip_address:
         yield from _way_out(me, net, lease, view)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ovnbridge.compile.options import PROTOCOLS, Options, options
 from ovnbridge.compile.ownership import vpc_scope
-from ovnbridge.compile.subnet import SubnetView, broken_subnets, subnet_view, subnets_of_vpc
+from ovnbridge.compile.subnet import SubnetView, broken_subnets, connects_underlay, subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, Status
 from ovnbridge.engine.world import Index
@@ -34,7 +34,7 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     if problems:
         yield Hold(vpc_scope(name))
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(problems))
-    yield _router(vpc, opts, subnets)
+    yield _router(vpc, u2o=reader.query(connects_underlay, name))
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)
     yield from _static_routes(reader, vpc, opts, subnets)
@@ -63,9 +63,9 @@ def _policy_problem(route: PolicyRoute) -> str:
     return ""
 
 
-def _router(vpc: Vpc, opts: Options, subnets: list[SubnetView]) -> Row:
+def _router(vpc: Vpc, *, u2o: bool) -> Row:
     values = {"mac_binding_age_threshold": "300", "dynamic_neigh_routers": "true"}
-    learns = vpc.spec.enable_external or vpc.spec.vpc_peerings or any(s.u2o and s.vlan for s in subnets)
+    learns = vpc.spec.enable_external or vpc.spec.vpc_peerings or u2o
     if not learns:
         values["always_learn_from_arp_request"] = "false"
     name = vpc.metadata.name

@@ -299,17 +299,6 @@ def reserved(labels: dict[str, str]) -> Json:
 FOREIGN = (
     reserved({"ovn.kubernetes.io/ip_reserved": "true"}),
     reserved({}),
-    merged(
-        reserved({"ovn.kubernetes.io/ip_reserved": "false"}),
-        {
-            "metadata": {"name": "u2o-interconnection.ovn-cluster.s1"},
-            "spec": {"podName": "u2o-interconnection.ovn-cluster.s1", "namespace": "default"},
-        },
-    ),
-    merged(
-        reserved({"ovn.kubernetes.io/ip_reserved": "false"}),
-        {"metadata": {"name": "mcast-querier.s1"}, "spec": {"podName": "mcast-querier.s1", "namespace": "default"}},
-    ),
     merged(reserved({}), {"metadata": {"name": "vip1"}, "spec": {"podName": "vip1", "namespace": ""}}),
 )
 

@@ -69,25 +69,25 @@ Fix = Callable[[Cluster], object]
         ),
         (
             subnet("s3", cidrBlock="10.23.0.0/24"),
-            {"ip_address": "10.21.0.9", "logical_switch": "s3"},
-            "AddressOutOfRange: address 10.21.0.9 is not in subnet s3 10.23.0.0/24",
+            {"ip_address": "10.24.0.9", "logical_switch": "s3"},
+            "AddressOutOfRange: address 10.24.0.9 is not in subnet s3 10.23.0.0/24",
             lambda c: c.apply(
-                subnet("s3", cidrBlock="10.21.0.0/24", gateway="10.21.0.1", excludeIps=["10.21.0.1"], vpc="ovn-cluster")
+                subnet("s3", cidrBlock="10.24.0.0/24", gateway="10.24.0.1", excludeIps=["10.24.0.1"], vpc="ovn-cluster")
             ),
         ),
         (
-            subnet("s3", cidrBlock="10.21.0.0/24", gateway="10.21.0.9", excludeIps=["10.21.0.9"], vpc="other"),
-            {"ip_address": "10.21.0.9", "logical_switch": "s3"},
+            subnet("s3", cidrBlock="10.24.0.0/24", gateway="10.24.0.9"),
+            {"ip_address": "10.24.0.9", "logical_switch": "s3"},
             "gateway of subnet s3",
             lambda c: c.apply(
-                subnet("s3", cidrBlock="10.21.0.0/24", gateway="10.21.0.1", excludeIps=["10.21.0.1"], vpc="ovn-cluster")
+                subnet("s3", cidrBlock="10.24.0.0/24", gateway="10.24.0.1", excludeIps=["10.24.0.1"], vpc="ovn-cluster")
             ),
         ),
         (
             stateful_set("a/web", 1),
-            {"logical_switch": "nowhere", "ip_address": "10.21.0.9"},
+            {"logical_switch": "nowhere", "ip_address": "10.24.0.9"},
             "NoSubnet",
-            lambda c: c.apply(subnet("nowhere", cidrBlock="10.21.0.0/24", vpc="ovn-cluster")),
+            lambda c: c.apply(subnet("nowhere", cidrBlock="10.24.0.0/24", vpc="ovn-cluster")),
         ),
     ],
     ids=["pod", "vip", "reservation", "mac", "range", "gateway", "subnet"],
@@ -101,7 +101,7 @@ def test_a_refusal_names_the_cause_and_ends_with_it(other: Json, wish: dict[str,
     assert wish.get("mac_address", wish["ip_address"]) in message or said == "NoSubnet"
     fix(cluster)
     cluster.run()
-    assert address(cluster, "p.a") == "10.21.0.9"
+    assert address(cluster, "p.a") == wish["ip_address"]
     assert not events(cluster, "Pod", "a/p")
 
 

@@ -127,7 +127,7 @@ def test_refusals_end_when_the_cause_ends(spec: Json, said: str) -> None:
     if said == "q.a":
         cluster.delete("Pod", "a/q").run()
     elif said == "gone":
-        cluster.apply(subnet("gone", cidrBlock="10.21.0.0/24", vpc="x"), vpc("x")).run()
+        cluster.apply(subnet("gone", cidrBlock="10.27.0.0/24", vpc="x"), vpc("x")).run()
     else:
         cluster.apply(vip("v", "s1", v4ip="10.21.0.77", macAddress="", v6ip="")).run()
     assert status(cluster, "v")["v4ip"]
