@@ -79,8 +79,7 @@ def _vip(reader: Reader, name: str) -> Iterator[Item]:
     granted = lease or reader.get(GRANT, owner)
     if not isinstance(granted, Lease):
         return
-    if lease is None and not granted.mac:
-        granted = msgspec.structs.replace(granted, mac=_router_mac(reader, vip, granted.subnet))
+    granted = msgspec.structs.replace(granted, mac=_router_mac(reader, vip, granted.subnet) or granted.mac)
     yield from _written(name, vip, granted, user)
     if lease is None:
         return
@@ -99,7 +98,8 @@ def _problem(reader: Reader, vip: Vip, subnet: str, lease: Lease | None) -> str:
             ("subnet", spec.subnet, lease.subnet),
             ("v4ip", spec.v4_ip, lease.v4),
             ("v6ip", spec.v6_ip, lease.v6),
-            ("macAddress", spec.mac_address.lower(), lease.mac.lower()),
+            # A load balancer's address answers with its router's MAC, whatever that becomes.
+            ("macAddress", "" if spec.type == SWITCH_LB else spec.mac_address.lower(), lease.mac.lower()),
         ):
             if given and given != held:
                 return f"{field} cannot be changed from {held or 'nothing'} to {given}: the address is assigned"

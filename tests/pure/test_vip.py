@@ -259,3 +259,19 @@ def test_a_vip_that_goes_before_its_address_is_written() -> None:
     assert not cluster.state.reactor.allocator._pending
     cluster.apply(pod("a/p", "n-1", ip_address="10.21.0.2")).run()
     assert address(cluster, "p.a") == "10.21.0.2"
+
+
+def test_a_router_port_with_another_mac() -> None:
+    """A database that is built anew may have another one: the port and the status follow it."""
+    cluster = ready(vip("v", "s1", type="switch_lb_vip", v4ip="10.21.0.50"))
+
+    def drawn(content: dict[str, dict[str, dict[str, Any]]]) -> None:
+        for row in content["Logical_Router_Port"].values():
+            row["mac"] = "5a:6c:69:76:cc:23"
+
+    cluster.database.edit(drawn)
+    cluster.start()
+    cluster.run()
+    subset(port(cluster, "v."), addresses={"5a:6c:69:76:cc:23 10.21.0.50"})
+    assert status(cluster, "v")["mac"] == "5a:6c:69:76:cc:23"
+    assert not events(cluster, "Vip", "v")
