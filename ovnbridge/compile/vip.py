@@ -158,13 +158,21 @@ def _user(reader: Reader, name: str, vip: Vip) -> str:
     users: dict[str, tuple[str, str]] = {}
     for key in reader.by("pod-vip", name):
         pod = reader.get("Pod", key)
-        if isinstance(pod, Pod) and alive(pod) and not pod.spec.host_network:
+        if isinstance(pod, Pod) and alive(pod) and not pod.spec.host_network and _may_take(pod, vip):
             own, _ = holder(reader, pod)
             users[port_name(own, pod.metadata.namespace)] = (pod.metadata.creation_timestamp, key)
     present = vip.metadata.label(LABEL_IP_RESERVED)
     if present in users or not users:
         return present if present in users else ""
     return "" if vip.metadata.deleting else min(users, key=lambda owner: users[owner])
+
+
+def _may_take(pod: Pod, vip: Vip) -> bool:
+    """Whether a pod has no address yet, or the Vip's: one that runs with another does not change it any more."""
+    runs = pod.metadata.annotation(annotation("allocated")) == "true"
+    return not runs or pod.metadata.annotation(annotation("ip_address")) == address.join(
+        vip.status.v4_ip, vip.status.v6_ip
+    )
 
 
 def _written(name: str, vip: Vip, lease: Lease, user: str) -> Iterator[Item]:

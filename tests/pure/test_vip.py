@@ -275,3 +275,16 @@ def test_a_router_port_with_another_mac() -> None:
     subset(port(cluster, "v."), addresses={"5a:6c:69:76:cc:23 10.21.0.50"})
     assert status(cluster, "v")["mac"] == "5a:6c:69:76:cc:23"
     assert not events(cluster, "Vip", "v")
+
+
+def test_a_pod_that_runs_with_another_address_takes_nothing_over() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), pod("a/old", "n-1"))
+    mine = cluster.get("Pod", "a/old")["metadata"]["annotations"]
+    cluster.apply(
+        merged(cluster.get("Pod", "a/old"), {"metadata": {"annotations": {**mine, "ovn.kubernetes.io/vip": "v"}}})
+    )
+    cluster.run()
+    assert reserved(cluster, "v") == ""
+    assert address(cluster, "old.a") == "10.21.0.2"
+    cluster.apply(pod("a/new", "n-1", vip="v")).run()
+    assert address(cluster, "new.a") == "10.21.0.50"
