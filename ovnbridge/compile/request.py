@@ -126,7 +126,9 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         return None
     static = _static(what, pool if not named else "")
     if isinstance(static, str):
-        return static
+        if not keep:
+            return static
+        static = ()
     skip = False
     if lease is None:  # whoever has an address does not care when nodes come and go
         views = (reader.query(subnet_view, name) for name in subnets)

@@ -31,7 +31,7 @@ def _u2o(reader: Reader, name: str) -> Iterator[Item]:
         return
     if reader.get("Vpc", view.vpc) is None or subnet is None:
         return
-    if subnet.metadata.deleting and not reader.any("ip-subnet", name):
+    if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
         return
     owner = u2o_owner(view.vpc, name)
     yield claim(owner, name, spec.u2o_interconnection_ip)

@@ -79,8 +79,7 @@ def _vip(reader: Reader, name: str) -> Iterator[Item]:
     granted = lease or reader.get(GRANT, owner)
     if not isinstance(granted, Lease):
         return
-    if lease is None and not granted.mac:
-        granted = msgspec.structs.replace(granted, mac=_router_mac(reader, vip, granted.subnet))
+    granted = msgspec.structs.replace(granted, mac=_router_mac(reader, vip, granted.subnet) or granted.mac)
     yield from _written(name, vip, granted, user)
     if lease is None:
         return
@@ -99,7 +98,8 @@ def _problem(reader: Reader, vip: Vip, subnet: str, lease: Lease | None) -> str:
             ("subnet", spec.subnet, lease.subnet),
             ("v4ip", spec.v4_ip, lease.v4),
             ("v6ip", spec.v6_ip, lease.v6),
-            ("macAddress", spec.mac_address.lower(), lease.mac.lower()),
+            # A load balancer's address answers with its router's MAC, whatever that becomes.
+            ("macAddress", "" if spec.type == SWITCH_LB else spec.mac_address.lower(), lease.mac.lower()),
         ):
             if given and given != held:
                 return f"{field} cannot be changed from {held or 'nothing'} to {given}: the address is assigned"
@@ -158,13 +158,21 @@ def _user(reader: Reader, name: str, vip: Vip) -> str:
     users: dict[str, tuple[str, str]] = {}
     for key in reader.by("pod-vip", name):
         pod = reader.get("Pod", key)
-        if isinstance(pod, Pod) and alive(pod) and not pod.spec.host_network:
+        if isinstance(pod, Pod) and alive(pod) and not pod.spec.host_network and _may_take(pod, vip):
             own, _ = holder(reader, pod)
             users[port_name(own, pod.metadata.namespace)] = (pod.metadata.creation_timestamp, key)
     present = vip.metadata.label(LABEL_IP_RESERVED)
     if present in users or not users:
         return present if present in users else ""
     return "" if vip.metadata.deleting else min(users, key=lambda owner: users[owner])
+
+
+def _may_take(pod: Pod, vip: Vip) -> bool:
+    """Whether a pod has no address yet, or the Vip's: one that runs with another does not change it any more."""
+    runs = pod.metadata.annotation(annotation("allocated")) == "true"
+    return not runs or pod.metadata.annotation(annotation("ip_address")) == address.join(
+        vip.status.v4_ip, vip.status.v6_ip
+    )
 
 
 def _written(name: str, vip: Vip, lease: Lease, user: str) -> Iterator[Item]:

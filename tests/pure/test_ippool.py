@@ -259,3 +259,19 @@ def test_a_restart_writes_nothing() -> None:
     assert cluster.run() == []
     assert cluster.written == before
     assert counts(cluster, "p")[2] == 2
+
+
+def test_a_running_pod_keeps_its_port_when_its_list_has_no_address_for_it_any_more() -> None:
+    cluster = ready(stateful_set("a/web", 2, ip_pool="10.21.0.70,10.21.0.71"))
+    cluster.apply(set_pod("a/web-1", ip_pool="10.21.0.70,10.21.0.71")).run()
+    assert address(cluster, "web-1.a") == "10.21.0.71"
+    mine = {k: v for k, v in cluster.get("Pod", "a/web-1")["metadata"]["annotations"].items() if "ip_address" not in k}
+    edited = cluster.get("Pod", "a/web-1")
+    edited = {
+        **edited,
+        "metadata": {**edited["metadata"], "annotations": {**mine, "ovn.kubernetes.io/ip_pool": "10.21.0.70"}},
+    }
+    cluster.apply(edited).run()
+    assert address(cluster, "web-1.a") == "10.21.0.71"
+    assert notes(cluster, "Pod", "a/web-1")["ip_address"] == "10.21.0.71"
+    assert ("Logical_Switch_Port", "web-1.a") in cluster.memory.row_keys()

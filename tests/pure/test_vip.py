@@ -127,7 +127,7 @@ def test_refusals_end_when_the_cause_ends(spec: Json, said: str) -> None:
     if said == "q.a":
         cluster.delete("Pod", "a/q").run()
     elif said == "gone":
-        cluster.apply(subnet("gone", cidrBlock="10.21.0.0/24", vpc="x"), vpc("x")).run()
+        cluster.apply(subnet("gone", cidrBlock="10.27.0.0/24", vpc="x"), vpc("x")).run()
     else:
         cluster.apply(vip("v", "s1", v4ip="10.21.0.77", macAddress="", v6ip="")).run()
     assert status(cluster, "v")["v4ip"]
@@ -259,3 +259,32 @@ def test_a_vip_that_goes_before_its_address_is_written() -> None:
     assert not cluster.state.reactor.allocator._pending
     cluster.apply(pod("a/p", "n-1", ip_address="10.21.0.2")).run()
     assert address(cluster, "p.a") == "10.21.0.2"
+
+
+def test_a_router_port_with_another_mac() -> None:
+    """A database that is built anew may have another one: the port and the status follow it."""
+    cluster = ready(vip("v", "s1", type="switch_lb_vip", v4ip="10.21.0.50"))
+
+    def drawn(content: dict[str, dict[str, dict[str, Any]]]) -> None:
+        for row in content["Logical_Router_Port"].values():
+            row["mac"] = "5a:6c:69:76:cc:23"
+
+    cluster.database.edit(drawn)
+    cluster.start()
+    cluster.run()
+    subset(port(cluster, "v."), addresses={"5a:6c:69:76:cc:23 10.21.0.50"})
+    assert status(cluster, "v")["mac"] == "5a:6c:69:76:cc:23"
+    assert not events(cluster, "Vip", "v")
+
+
+def test_a_pod_that_runs_with_another_address_takes_nothing_over() -> None:
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), pod("a/old", "n-1"))
+    mine = cluster.get("Pod", "a/old")["metadata"]["annotations"]
+    cluster.apply(
+        merged(cluster.get("Pod", "a/old"), {"metadata": {"annotations": {**mine, "ovn.kubernetes.io/vip": "v"}}})
+    )
+    cluster.run()
+    assert reserved(cluster, "v") == ""
+    assert address(cluster, "old.a") == "10.21.0.2"
+    cluster.apply(pod("a/new", "n-1", vip="v")).run()
+    assert address(cluster, "new.a") == "10.21.0.50"
