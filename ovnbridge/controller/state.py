@@ -94,6 +94,8 @@ class ControllerState:
         self.reactor = Reactor(world=self.world, engine=self.engine)
         self.replica = Replica(database, NORTHBOUND)
         self._touched: set[RowKey] = set()
+        self._schema: DatabaseSchema | None = None
+        self._database = database
         self._dhcp_rows: dict[str, str] = {}
         """UUID of a DHCP_Options row → its World key."""
         self.replica.subscribe(self._touched.update)
@@ -107,8 +109,6 @@ class ControllerState:
             },
             self.reactor.object_changed,
         )
-        self._database = database
-        self._schema: DatabaseSchema | None = None
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
         self.reactor.checks.compare = self.compare
 
