@@ -19,6 +19,7 @@ from ovnbridge.compile.subnet_spec import (
     DISTRIBUTED,
     Problem,
     accepted_spec,
+    described,
     is_ovn,
 )
 from ovnbridge.compile.vlan import Waiting, vlan_problem, vlan_view
@@ -190,8 +191,8 @@ def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:
 def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
     those that `gatewayNodeSelectors` select (memoised question)."""
-    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
-    if view is None or not isinstance(subnet, Subnet):
+    view, subnet = reader.query(subnet_view, name), reader.query(described, name)
+    if view is None or subnet is None:
         return ()
     if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:
         return ()

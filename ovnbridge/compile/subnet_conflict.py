@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 from ovnbridge.compile.options import Options, options
-from ovnbridge.compile.subnet_spec import INVALID, Problem, accepted_spec
+from ovnbridge.compile.subnet_spec import INVALID, Problem, accepted_spec, described
 from ovnbridge.engine.engine import Reader
 from ovnbridge.engine.world import Index
 from ovnbridge.model import address
@@ -83,8 +83,8 @@ def _rank(reader: Reader, name: str, opts: Options) -> tuple[int, str, str]:
 
 def _created(reader: Reader, name: str) -> str:
     """When a subnet was created (memoised question)."""
-    subnet = reader.get("Subnet", name)
-    return subnet.metadata.creation_timestamp if isinstance(subnet, Subnet) else ""
+    subnet = reader.query(described, name)
+    return subnet.metadata.creation_timestamp if subnet is not None else ""
 
 
 def _nodes_in(reader: Reader, cidr_block: str) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ import msgspec
 from ovnbridge.compile.options import Options, options
 from ovnbridge.engine.engine import Reader
 from ovnbridge.model import address
-from ovnbridge.model.crd.subnet import NatOutgoingPolicyRule, Subnet, SubnetSpec
+from ovnbridge.model.crd.subnet import NatOutgoingPolicyRule, Subnet, SubnetSpec, SubnetStatus
 from ovnbridge.model.names import OVN_PROVIDER
 
 DISTRIBUTED: Final = "distributed"
@@ -68,10 +68,16 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     return msgspec.structs.replace(spec, **changes)
 
 
+def described(reader: Reader, name: str) -> Subnet | None:
+    """A subnet without its status (memoised question): what we write there ourselves concerns no switch."""
+    subnet = reader.get("Subnet", name)
+    return msgspec.structs.replace(subnet, status=SubnetStatus()) if isinstance(subnet, Subnet) else None
+
+
 def accepted_spec(reader: Reader, name: str) -> SubnetSpec | Problem | None:
     """A subnet's defaulted spec, or what is wrong with it by itself; None when there is none (memoised question)."""
-    subnet = reader.get("Subnet", name)
-    if not isinstance(subnet, Subnet):
+    subnet = reader.query(described, name)
+    if subnet is None:
         return None
     opts = options(reader)
     try:

@@ -10,7 +10,7 @@ from ovnbridge.compile import dhcp, localnet, multicast, subnet_acl
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.ownership import uplink_scope, vpc_scope
 from ovnbridge.compile.subnet import SubnetView, checked
-from ovnbridge.compile.subnet_spec import DISTRIBUTED, Problem, accepted_spec, default_spec
+from ovnbridge.compile.subnet_spec import DISTRIBUTED, Problem, accepted_spec, default_spec, described
 from ovnbridge.compile.vlan import Waiting
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Spec
@@ -25,8 +25,8 @@ _RA_DEFAULTS = "address_mode=dhcpv6_stateful,max_interval=30,min_interval=5,send
 
 
 def _subnet(reader: Reader, name: str) -> Iterator[Item]:
-    subnet = reader.get("Subnet", name)
-    if not isinstance(subnet, Subnet):
+    subnet = reader.query(described, name)
+    if subnet is None:
         return
     opts = options(reader)
     if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):

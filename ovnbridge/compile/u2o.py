@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from ovnbridge.compile.node import NodeView, node_names, node_view
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.subnet import SubnetView, subnet_view
-from ovnbridge.compile.subnet_spec import accepted_spec
+from ovnbridge.compile.subnet_spec import accepted_spec, described
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Claim, Event, Item, Row
 from ovnbridge.ipam import AddressRequest, Refusal
 from ovnbridge.model.address import family, split
-from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
+from ovnbridge.model.crd.subnet import SubnetSpec
 from ovnbridge.model.names import set_name, subnet_node_group, u2o_owner
 from ovnbridge.model.ovn import VENDOR, Ref
 
@@ -26,10 +26,10 @@ OWNER_NAMESPACE = "default"
 
 def _u2o(reader: Reader, name: str) -> Iterator[Item]:
     view = reader.query(subnet_view, name)
-    subnet, spec = reader.get("Subnet", name), reader.query(accepted_spec, name)
+    subnet, spec = reader.query(described, name), reader.query(accepted_spec, name)
     if view is None or not view.u2o or not view.is_ovn or not isinstance(spec, SubnetSpec):
         return
-    if reader.get("Vpc", view.vpc) is None or not isinstance(subnet, Subnet):
+    if reader.get("Vpc", view.vpc) is None or subnet is None:
         return
     if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
         return
