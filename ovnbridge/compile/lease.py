@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest, Lease
 from ovnbridge.model.address import join
-from ovnbridge.model.crd.address import IP, Vip
+from ovnbridge.model.crd.address import IP, IPSpec, Vip
 from ovnbridge.model.names import (
     LABEL_IP_RESERVED,
     LABEL_NODE_NAME,
@@ -22,6 +24,8 @@ STICKY: Final = "Sticky"
 """World table: `podType` of the leases that may outlive their pod (spec C.9). Key: owner."""
 RESERVATION: Final = "Reservation"
 """World table: leases that were made by hand (spec C.10). Key: owner."""
+EDITED: Final = "Edited"
+"""World table: the `IPSpec` of a lease that somebody has edited, as it was and is going to be. Key: owner."""
 POOL_USAGE: Final = "PoolUsage"
 """World table: `ipam.PoolUsage` of IPPools. Key: name."""
 POOL_SCOPE: Final = "ippool/"
@@ -50,7 +54,20 @@ def vip_lease(vip: Vip) -> Lease | None:
 def lease_of(reader: Reader, owner: str) -> IP | None:
     """The IP object with this name, None while there is none that says an address."""
     found = reader.get("IP", owner)
-    return found if isinstance(found, IP) and addressed(found) else None
+    if not isinstance(found, IP) or not addressed(found):
+        return None
+    return unedited(found, reader.get(EDITED, owner))
+
+
+def unedited(ip: IP, before: object) -> IP:
+    """The lease without what somebody has edited: its addresses do not change (spec C.10); `before` is from EDITED."""
+    return msgspec.structs.replace(ip, spec=before) if isinstance(before, IPSpec) else ip
+
+
+def identity(ip: IP) -> tuple[str, ...]:
+    """What must not change in an IP object."""
+    spec = ip.spec
+    return (spec.subnet, spec.pod_name, spec.pod_type, spec.mac_address, spec.v4_ip_address, spec.v6_ip_address)
 
 
 def addressed(ip: IP) -> bool:

@@ -1,15 +1,15 @@
-"""IP objects that people make: addresses reserved for a pod to come (spec C.10, "Reserved IP")."""
+"""IP objects that people make or edit: addresses reserved for pods to come, fields that do not change (spec C.10)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovnbridge.compile.lease import GRANT, RESERVATION, addressed
+from ovnbridge.compile.lease import EDITED, GRANT, RESERVATION, addressed
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Claim, Event, Item, Labels, Spec
 from ovnbridge.ipam import AddressRequest, Lease, Refusal
 from ovnbridge.model import address
-from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.address import IP, IPSpec
 from ovnbridge.model.names import LABEL_IP_RESERVED, LABEL_SUBNET, LONGEST_LABEL, label_value
 
 
@@ -57,4 +57,26 @@ def _filled(owner: str, ip: IP, lease: Lease) -> Iterator[Item]:
     yield Spec("IP", owner, {name: value for name, value in fields.items() if value})
 
 
-UNITS = (Unit("ip-reservation", RESERVATION, _reservation),)
+def _edited(reader: Reader, owner: str) -> Iterator[Item]:
+    """An IP object whose addresses somebody has changed is written as it was."""
+    ip, before = reader.get("IP", owner), reader.get(EDITED, owner)
+    if not isinstance(ip, IP) or not isinstance(before, IPSpec) or ip.metadata.deleting:
+        return
+    yield Spec(
+        "IP",
+        owner,
+        {
+            "subnet": before.subnet,
+            "podName": before.pod_name,
+            "podType": before.pod_type,
+            "ipAddress": before.ip_address,
+            "v4IpAddress": before.v4_ip_address,
+            "v6IpAddress": before.v6_ip_address,
+            "macAddress": before.mac_address,
+        },
+    )
+    message = f"the addresses of {owner} cannot be changed; they stay {before.ip_address} {before.mac_address}"
+    yield Event("IP", owner, "Warning", "ImmutableFieldChanged", message)
+
+
+UNITS = (Unit("ip-reservation", RESERVATION, _reservation), Unit("ip-edited", EDITED, _edited))

@@ -17,14 +17,17 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ovnbridge.compile.lease import (
+    EDITED,
     GRANT,
     POOL_SCOPE,
     POOL_USAGE,
     RESERVATION,
     STICKY,
     addressed,
+    identity,
     ip_body,
     lease_value,
+    unedited,
     vip_lease,
     vip_owner,
 )
@@ -92,12 +95,25 @@ class Allocator:
             if isinstance(ip, IP) and ip.metadata.uid == ended:
                 return Ended(ip.metadata, ip.spec)
             del self._ended[owner]
-        found = ip if isinstance(ip, IP) else None
+        found = self._unedited(owner, ip) if isinstance(ip, IP) else None
+        if found is None:
+            self._world.put(EDITED, owner, None)
         self._world.put(STICKY, owner, found.spec.pod_type if found is not None and found.spec.pod_type else None)
         by_hand = found is not None and found.metadata.label(LABEL_IP_RESERVED) != "false"
         self._world.put(RESERVATION, owner, True if by_hand and _of_pod_or_node(owner, found) else None)
         self._observe(owner, lease_value(found) if found is not None and addressed(found) else None, found is None)
         return ip
+
+    def _unedited(self, owner: str, ip: IP) -> IP:
+        """The lease as it counts: addresses that an object has said once do not change."""
+        known, before = self._world.get("IP", owner), self._world.get(EDITED, owner)
+        if not isinstance(known, IP) or known.metadata.uid != ip.metadata.uid or not addressed(known):
+            self._world.put(EDITED, owner, None)
+            return ip
+        right = unedited(known, before)
+        edited = identity(ip) != identity(right)
+        self._world.put(EDITED, owner, right.spec if edited else None)
+        return unedited(ip, right.spec if edited else None)
 
     def observe_vip(self, name: str, vip: Any | None) -> Any | None:
         """A Vip came, changed or went. Returns it."""
@@ -280,6 +296,7 @@ class Allocator:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
         if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
             return False
+        ip = unedited(ip, self._world.get(EDITED, owner))
         if ip.metadata.deleting:
             return True  # somebody wants it gone: only our finalizer is in the way
         # Those made for a pod or node say "false"; reservations say "true", or nothing yet.

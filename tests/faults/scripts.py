@@ -43,7 +43,8 @@ def _churn(rng: random.Random, subnets: list[str]) -> Action:
     if what in ("pod", "recreate"):
         return (what, namespace, name, node)
     if what == "subnet" or (what == "delete_subnet" and not subnets):
-        number = rng.randrange(1 << 20)
+        taken = {int(subnet[1:]) % (1 << 14) for subnet in subnets}  # two with one CIDR would not both be Ready
+        number = next(n for n in iter(lambda: rng.randrange(1 << 20), None) if n % (1 << 14) not in taken)
         subnets.append(f"s{number}")
         return ("subnet", subnets[-1], f"10.{128 + number % 64}.{number // 64 % 256}.0/24")
     if what == "delete_subnet":

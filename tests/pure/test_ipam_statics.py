@@ -321,3 +321,33 @@ def test_a_pool_in_a_subnet_that_changes() -> None:
     changed(cluster, cidrBlock="10.21.0.0/24")
     status = cluster.get("IPPool", "p")["status"]
     assert (status["v4AvailableIPs"], status["v4UsingIPRange"]) == (5, "10.21.0.4")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"v4IpAddress": "10.21.0.3", "ipAddress": "10.21.0.3"},  # another pod's
+        {"v4IpAddress": "10.21.0.99"},
+        {"macAddress": "00:00:00:00:00:99"},
+        {"subnet": "s2"},
+        {"podType": "StatefulSet"},
+        {"v4IpAddress": "", "ipAddress": ""},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("owner", ["p.a", "res.a"])
+def test_what_somebody_edits_in_a_lease_is_put_back(edit: dict[str, str], owner: str) -> None:
+    """Spec C.10: subnet, podName, podType, MAC and addresses do not change."""
+    cluster = ready(pod("a/p", "n-1"))
+    cluster.apply(pod("a/q", "n-1"), ip("a/res", "s1", "10.21.0.50", labels={})).run()
+    before, rows = {"podType": "", **cluster.get("IP", owner)["spec"]}, cluster.memory.snapshot()
+    cluster.apply(merged(cluster.get("IP", owner), {"spec": edit}))
+    cluster.hear()
+    assert events(cluster, "IP", owner, "ImmutableFieldChanged")
+    assert cluster.run() == []
+    assert {"podType": "", **cluster.get("IP", owner)["spec"]} == before
+    assert cluster.memory.snapshot() == rows
+    assert not events(cluster, "IP", owner)
+    assert cluster.world.size("Edited") == 0
+    cluster.apply(pod("a/new", "n-1")).run()
+    assert address(cluster, "new.a") == "10.21.0.4"
