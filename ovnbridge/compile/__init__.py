@@ -6,14 +6,32 @@ are the complete lists for the controller. Names and formats: spec control-plane
 
 from __future__ import annotations
 
-from ovnbridge.compile import cluster, gateway, namespace, node, pod, problem, subnet, vpc
+from ovnbridge.compile import (
+    cluster,
+    gateway,
+    localnet,
+    namespace,
+    node,
+    pod,
+    problem,
+    subnet,
+    subnet_conflict,
+    subnet_status,
+    switch,
+    u2o,
+    vlan,
+    vpc,
+)
 from ovnbridge.engine.engine import Unit
 from ovnbridge.engine.world import Index
 
 UNITS: tuple[Unit, ...] = (
     *cluster.UNITS,
     *vpc.UNITS,
-    *subnet.UNITS,
+    *switch.UNITS,
+    *subnet_status.UNITS,
+    *u2o.UNITS,
+    *vlan.UNITS,
     *gateway.UNITS,
     *node.UNITS,
     *namespace.UNITS,
@@ -21,4 +39,10 @@ UNITS: tuple[Unit, ...] = (
     *problem.UNITS,
 )
 
-INDEXES: tuple[Index, ...] = (*subnet.INDEXES, *vpc.INDEXES)
+INDEXES: tuple[Index, ...] = (
+    *subnet.INDEXES,
+    *subnet_conflict.INDEXES,
+    *localnet.INDEXES,
+    *vlan.INDEXES,
+    *vpc.INDEXES,
+)

@@ -35,8 +35,7 @@ def _gateway(reader: Reader, name: str) -> Iterator[Item]:
     opts = options(reader)
     if view is None or view.vpc != opts.cluster_router or name == opts.node_switch:
         return
-    overlay = not view.vlan or view.logical_gateway
-    if not view.is_ovn or not overlay or reader.get("Vpc", view.vpc) is None:
+    if not view.is_ovn or not view.logical or reader.get("Vpc", view.vpc) is None:
         return
     if view.gateway_type == DISTRIBUTED and opts.gateway_groups == PER_SUBNET:
         for node in reader.query(node_names):

@@ -33,6 +33,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     node_switch: str = "join"
     node_switch_cidr: str = "100.64.0.0/16"
     node_switch_gateway: str = ""
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/12",)
+    kubernetes_service_host: str = ""
     network_type: str = "geneve"
     pod_nic_type: str = "veth-pair"
     enable_lb: bool = True

@@ -12,29 +12,44 @@ from typing import Final
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
 from ovnbridge.model.address import host_family
-from ovnbridge.model.names import bfd_port_name, node_port_name, port_name, router_port_name
+from ovnbridge.model.names import (
+    MCAST_PREFIX,
+    bfd_port_name,
+    localnet_port_name,
+    mcast_owner,
+    node_port_name,
+    port_name,
+    router_port_name,
+    vip_port_name,
+)
 from ovnbridge.model.ovn import Key
 
 _Test = Callable[[ActualRow], bool]
 
 
 def _port(row: ActualRow) -> bool:
-    """Ports of pods' primary interfaces, of nodes and towards routers; not those of attachments, Vips and so on."""
-    kind, name = row.columns.get("type") or "", row.columns.get("name")
-    if not ours(row) or kind not in {"", "router"}:
+    """Ports of pods' primary interfaces, of nodes, of subnets and towards routers; not those of attachments, Vips and
+    so on."""
+    kind, name = row.columns.get("type") or "", str(row.columns.get("name"))
+    if not ours(row) or kind not in {"", "router", "localnet", "virtual"}:
         return False
+    subnet = external_id(row, "ls")
+    if kind == "localnet" or name.startswith(MCAST_PREFIX):
+        return name in (localnet_port_name(subnet), mcast_owner(subnet))
+    if kind == "virtual":
+        return name.startswith(vip_port_name(subnet, ""))
     namespace, _, pod = external_id(row, "pod").partition("/")
-    return kind == "router" or (name == port_name(pod, namespace) if pod else str(name).startswith(node_port_name("")))
+    return kind == "router" or (name == port_name(pod, namespace) if pod else name.startswith(node_port_name("")))
 
 
 def _group(row: ActualRow) -> bool:
     """Node groups and subnet-node groups; not those of policies."""
-    return ours(row) and bool(external_id(row, "node"))
+    return ours(row) and bool(external_id(row, "node") or external_id(row, "u2o"))
 
 
 def _policy(row: ActualRow) -> bool:
-    """Policies that name what they are for: a subnet or a node. Gateway and U2O policies are other modules'."""
-    if external_id(row, "isU2ORoutePolicy") or not ours(row):
+    """Policies that name what they are for: a subnet or a node. Gateway policies are other modules'."""
+    if not ours(row):
         return False
     if row.columns.get("priority") in {29250}:
         return False
@@ -64,8 +79,19 @@ def _bfd_chassis(row: ActualRow) -> bool:
     return ours(row) and name.startswith(bfd_port_name(""))
 
 
-def _overlay_set(row: ActualRow) -> bool:
-    return ours(row) and external_id(row, "isU2OOverlayCIDRs") == "true"
+def _u2o_set(row: ActualRow) -> bool:
+    marks = (external_id(row, "isU2OOverlayCIDRs"), external_id(row, "isU2ORoutePolicy"))
+    return ours(row) and "true" in marks
+
+
+def _switch_acl(row: ActualRow) -> bool:
+    """ACLs of switches; not those of port groups."""
+    return ours(row) and row.parent is not None and row.parent[0] == "Logical_Switch"
+
+
+def _dhcp(row: ActualRow) -> bool:
+    """Options of subnets and of pods' ports."""
+    return ours(row) and bool(external_id(row, "ls"))
 
 
 def _vpc_load_balancer(row: ActualRow) -> bool:
@@ -81,7 +107,9 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Logical_Router_Policy": _policy,
     "Logical_Router_Static_Route": ours,
     "Port_Group": _group,
-    "Address_Set": _overlay_set,
+    "Address_Set": _u2o_set,
+    "ACL": _switch_acl,
+    "DHCP_Options": _dhcp,
     "Load_Balancer": _vpc_load_balancer,
     "HA_Chassis_Group": _bfd_chassis,
     "HA_Chassis": _bfd_chassis,
@@ -94,11 +122,6 @@ OWNED_TABLES: Final = tuple(_OWNED)
 def vpc_scope(vpc: str) -> str:
     """Scope (`engine.items.Hold`) of what a VPC's router is told: itself, its routes and its own policies."""
     return f"vpc:{vpc}"
-
-
-def uplink_scope(subnet: str, router: str) -> str:
-    """Scope of the pair of ports between a subnet and a router."""
-    return f"uplink:{subnet}:{router}"
 
 
 def port_scope(port: str) -> str:
@@ -116,6 +139,11 @@ def eip_routes_scope(router: str) -> str:
     return f"eip-routes:{router}"
 
 
+def acl_scope(subnet: str) -> str:
+    """Scope of the ACLs of a subnet's switch."""
+    return f"acl:{subnet}"
+
+
 def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     """The scopes that a row belongs to; its subnet's name is one. `parent` is its parent's natural key."""
     name = str(row.columns.get("name", ""))
@@ -128,7 +156,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (vpc_scope(str(parent)), *((eip_routes_scope(str(parent)),) if own_way else ()))
     if table == "Logical_Router_Policy" and _plain(row):
         return (vpc_scope(str(parent)),)
-    if table == "Address_Set":
+    if table == "ACL":
+        return (str(parent), acl_scope(str(parent)))
+    if table == "Address_Set" and not external_id(row, "subnet"):
         return (vpc_scope(external_id(row, "vpc")),)
     if table == "Logical_Router_Port":
         return _router_port_scopes(row, name)
@@ -140,7 +170,7 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     if table == "Logical_Switch_Port" and row.columns.get("type") == "router":
         options = row.columns.get("options")
         port = str(options.get("router-port", "")) if isinstance(options, Mapping) else ""
-        return (subnet, uplink_scope(subnet, port.removesuffix(f"-{subnet}")), port_scope(port))
+        return (subnet, port_scope(port))
     shared = row.columns.get("priority") == 29000 if table == "Logical_Router_Policy" else not external_id(row, "np")
     if not subnet and shared and external_id(row, "node"):
         return (node_gateway_scope(external_id(row, "node")),)
@@ -152,7 +182,7 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     if row.columns.get("peer") or name == bfd_port_name(router):
         return (vpc_scope(router),)
     subnet = name.removeprefix(router_port_name(router, ""))
-    return (subnet, uplink_scope(subnet, router), port_scope(name))
+    return (subnet, port_scope(name))
 
 
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "") -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ovnbridge.compile import dhcp
 from ovnbridge.compile.lease import address_columns, lease_of, lease_value
 from ovnbridge.compile.namespace import namespace_subnets
 from ovnbridge.compile.node import node_addresses
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.subnet import DISTRIBUTED, SubnetView, subnet_view
+from ovnbridge.compile.u2o import ungrouped
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Event, Hold, Item, Member, Row
 from ovnbridge.ipam import AddressRequest, Refusal, answers
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name
+from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
 
@@ -150,6 +152,8 @@ def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> I
     ids = {"vendor": VENDOR, "ls": view.name, "pod": f"{pod.metadata.namespace}/{pod.metadata.name}"}
     if view.vpc != "ovn-cluster":
         ids["associated_sg_default-securitygroup"] = "false"
+    notes = pod.metadata.all_annotations()
+    yield from dhcp.port_rows(view, owner, notes, opts)
     secure = pod.metadata.annotation(annotation("port_security")) == "true"
     yield Row(
         "Logical_Switch_Port",
@@ -159,13 +163,16 @@ def _port(pod: Pod, owner: str, lease: IP, view: SubnetView, opts: Options) -> I
             "addresses": address_columns(lease),
             "port_security": address_columns(lease) if secure else frozenset(),
             "external_ids": ids,
+            **dhcp.port_columns(view, owner, notes, lease.spec.v4_ip_address, lease.spec.v6_ip_address),
         },
         parent=Ref("Logical_Switch", view.name),
     )
     node = pod.spec.node_name
-    if not node or view.vpc != opts.cluster_router or not view.needs_router:
-        return
     port = Ref("Logical_Switch_Port", owner)
+    if node and ungrouped(view, opts):
+        yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
+    if not node or view.vpc != opts.cluster_router or not view.logical:
+        return
     yield Member("Port_Group", node_group(node), "ports", port)
     # Pods with an own way out do not take the node's.
     own_way = any(pod.metadata.annotation(annotation(name)) for name in ("eip", "snat", "north_gateway"))

@@ -8,7 +8,7 @@ from typing import Any
 from ovnbridge.compile import bfd, vpc_external, vpc_peering, vpc_routes
 from ovnbridge.compile.options import PROTOCOLS, Options, options
 from ovnbridge.compile.ownership import vpc_scope
-from ovnbridge.compile.subnet import SubnetView, broken_subnets, subnet_view, subnets_of_vpc
+from ovnbridge.compile.subnet import SubnetView, broken_subnets, connects_underlay, subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, Status
 from ovnbridge.engine.world import Index
@@ -47,7 +47,7 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     if wrong:
         yield Hold(vpc_scope(name))
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
-    yield _router(vpc, subnets)
+    yield _router(vpc, u2o=reader.query(connects_underlay, name))
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)
     peered = vpc_peering.peerings(reader, vpc)
@@ -67,9 +67,9 @@ def _refusal(vpc: Vpc, opts: Options, users: list[str]) -> Event:
     return Event("Vpc", name, "Warning", "DeleteVpcFailed", f"vpc {name} cannot be deleted, {why}")
 
 
-def _router(vpc: Vpc, subnets: list[SubnetView]) -> Row:
+def _router(vpc: Vpc, *, u2o: bool) -> Row:
     values = {"mac_binding_age_threshold": "300", "dynamic_neigh_routers": "true"}
-    learns = vpc.spec.enable_external or vpc.spec.vpc_peerings or any(s.u2o and s.vlan for s in subnets)
+    learns = vpc.spec.enable_external or vpc.spec.vpc_peerings or u2o
     if not learns:
         values["always_learn_from_arp_request"] = "false"
     name = vpc.metadata.name

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, owns
+from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ
@@ -17,13 +18,14 @@ from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
+from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
 from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.kube import Namespace, Node, Pod
 from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, Atom, Key, Ref
 from ovnbridge.model.resource import IP as IP_RESOURCE
-from ovnbridge.model.resource import NAMESPACE, NODE, OVN_EIP, POD, SUBNET, VPC, Resource
+from ovnbridge.model.resource import NAMESPACE, NODE, OVN_EIP, POD, PROVIDER_NETWORK, SUBNET, VLAN, VPC, Resource
 from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
-from ovnbridge.ovsdb.tables import Changes, SetDelta
+from ovnbridge.ovsdb.tables import Changes, RowChange, SetDelta
 from ovnbridge.reactor import KubeSource, Reactor
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (NODE, Node),
     (NAMESPACE, Namespace),
+    (PROVIDER_NETWORK, ProviderNetwork),
+    (VLAN, Vlan),
     (VPC, Vpc),
     (SUBNET, Subnet),
     (IP_RESOURCE, IP),
@@ -52,6 +56,8 @@ class ControllerState:
         self.reactor = Reactor(world=self.world, engine=self.engine)
         self.replica = Replica(database, NORTHBOUND)
         self._touched: set[RowKey] = set()
+        self._dhcp_rows: dict[str, str] = {}
+        """UUID of a DHCP_Options row → its World key."""
         self.replica.subscribe(self._touched.update)
         database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
         self.source = KubeSource(
@@ -92,6 +98,7 @@ class ControllerState:
             self.reactor.wake()
         whole = self._touched.copy()
         self._touched.clear()
+        self._follow_dhcp_rows(changes.get("DHCP_Options", {}))
         for table, rows in changes.items():
             for uuid, change in rows.items():
                 key = self.replica.key_of(table, uuid) if change.new is not None else None
@@ -103,6 +110,19 @@ class ControllerState:
                     whole.discard((table, key))
                     self.reactor.members_changed((table, key), members)
         self.reactor.rows_changed(whole)
+
+    def _follow_dhcp_rows(self, rows: Mapping[str, RowChange]) -> None:
+        """Subnets' statuses name the UUIDs of their DHCP options."""
+        for uuid, change in rows.items():
+            before = self._dhcp_rows.pop(uuid, None)
+            key = self.replica.key_of("DHCP_Options", uuid) if change.new is not None else None
+            if before is not None and self.world.get(DHCP_ROWS, before) == uuid:
+                self.world.put(DHCP_ROWS, before, None)
+            if key is not None:
+                self._dhcp_rows[uuid] = dhcp_key(key)
+                self.world.put(DHCP_ROWS, dhcp_key(key), uuid)
+        if rows:
+            self.reactor.wake()
 
     def _members(self, table: str, key: Key, old: Mapping[str, Any]) -> set[tuple[str, Atom]] | None:
         """The members of a row that a change is about, None when it is about more."""

@@ -151,8 +151,9 @@ class Differ:
         facts = self._facts[row.table]
         changed: dict[str, Value] = {}
         for name, value in row.columns.items():
-            if name in facts.adopted or not self._actual.has_column(row.table, name):
+            if (name in facts.adopted and name not in row.exact) or not self._actual.has_column(row.table, name):
                 continue
+            value = _adopting(value, actual.columns.get(name), name, facts, row)
             if not same(self._resolved(value), actual.columns.get(name)):
                 changed[name] = value
         if not changed:
@@ -246,6 +247,19 @@ class Differ:
         if isinstance(value, frozenset):
             return frozenset(self._atom(v) for v in value)
         return value
+
+
+def _adopting(value: Value, present: Any, column: str, facts: TableFacts, row: Row) -> Value:
+    """A map with those entries of the existing one that stand."""
+    if not facts.adopted or not isinstance(value, Mapping) or not isinstance(present, Mapping):
+        return value
+    stand = {
+        name: present[name]
+        for entry in facts.adopted
+        if entry not in row.exact and entry.startswith(f"{column}:")
+        if (name := entry.removeprefix(f"{column}:")) in value and name in present
+    }
+    return {**value, **stand} if stand else value
 
 
 def same(desired: Any, actual: Any) -> bool:

@@ -18,7 +18,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """A row that must exist with these column values; columns not named are left alone.
 
     `parent` is the row whose reference set holds it, for tables that have parents. `members` names the set or map
-    columns of this row that `Member` items own completely: a value in them that nobody desires is removed.
+    columns of this row that `Member` items own completely: a value in them that nobody desires is removed. `exact`
+    names adopted columns (or `map:subkey` entries) whose existing value does not stand this time.
     """
 
     table: str
@@ -26,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     columns: Columns
     parent: Ref | None = None
     members: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):

@@ -53,6 +53,31 @@ def switch_router_port_name(subnet: str, router: str) -> str:
     return f"{subnet}-{router}"
 
 
+U2O_PREFIX: Final = "u2o-interconnection."
+MCAST_PREFIX: Final = "mcast-querier."
+"""Of the names of a subnet's own IP objects, which are no users of it (spec D.2, E.15)."""
+
+
+def u2o_owner(vpc: str, subnet: str) -> str:
+    """IP object of a router's address in an underlay subnet (spec C.10)."""
+    return f"{U2O_PREFIX}{vpc}.{subnet}"
+
+
+def mcast_owner(subnet: str) -> str:
+    """IP object and switch port of a subnet's multicast querier (spec C.10, D.2)."""
+    return f"{MCAST_PREFIX}{subnet}"
+
+
+def localnet_port_name(subnet: str) -> str:
+    """Switch port towards the physical network."""
+    return f"localnet.{subnet}"
+
+
+def vip_port_name(subnet: str, vip: str) -> str:
+    """Virtual port of an address in `spec.vips`."""
+    return f"{subnet}-vip-{vip}"
+
+
 def set_name(text: str) -> str:
     """Name of a port group or address set: dashes become dots (spec H.2)."""
     return text.replace("-", ".")

@@ -39,7 +39,8 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `parents`: (parent table, column that holds the references to this table's rows). Rows of such tables live only
     while a parent refers to them; those of root tables only cannot go before.
     `columns`: all columns that we read or write.
-    `adopted`: columns whose value stands when the row already exists (Kube-OVN drew it at random).
+    `adopted`: columns and `"map:subkey"` entries whose value stands when the row already exists (Kube-OVN drew it at
+    random), unless `Row.exact` names them.
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
     `rank`: order in which rows are inserted (low first); deletes go the other way round.
@@ -78,6 +79,7 @@ _NB: Final = (
         name="DHCP_Options",
         key=("external_ids:ls", "external_ids:protocol", "external_ids:port"),
         columns=("cidr", "options", "external_ids"),
+        adopted=("options:server_mac", "options:server_id"),
         rank=10,
     ),
     TableFacts(name="Address_Set", key=("name",), columns=("name", "addresses", "external_ids"), rank=12),
@@ -111,6 +113,7 @@ _NB: Final = (
             "mac",
             "networks",
             "options",
+            "ipv6_prefix",
             "ipv6_ra_configs",
             "external_ids",
             "peer",

@@ -21,9 +21,10 @@ from ovnbridge.engine.world import World
 from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, Refusal, SubnetFacts
 from ovnbridge.model.address import IPV4, IPV6
 from ovnbridge.model.crd.address import IP, IPSpec
+from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
-from ovnbridge.model.names import LABEL_IP_RESERVED, node_port_name, port_name
+from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, node_port_name, port_name
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ class Allocator:
 
     def unwanted(self, owner: str, ip: Any) -> bool:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
-        if not isinstance(ip, IP) or not _of_pod_or_node(owner, ip):
+        if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
             return False
         if ip.metadata.deleting:
             return True  # somebody wants it gone: only our finalizer is in the way
@@ -223,12 +224,20 @@ class Allocator:
         return isinstance(claim.request, AddressRequest) and not self.ledger.fits(lease_value(ip), claim.request)
 
     def _owner_exists(self, ip: IP) -> bool:
+        if _of_subnet(ip.metadata.name):
+            return self._world.get("Subnet", ip.spec.subnet) is not None
         if ip.spec.namespace:
             return self._world.get("Pod", f"{ip.spec.namespace}/{ip.spec.pod_name}") is not None
         return self._world.get("Node", ip.spec.node_name) is not None
 
     def _owner_reference(self, request: AddressRequest) -> dict[str, Any] | None:
-        """Node leases belong to their Node (spec C.10)."""
+        """Node leases belong to their Node, a subnet's own to the Subnet (spec C.10)."""
+        if _of_subnet(request.pod):
+            (name,) = request.subnets
+            subnet = self._world.get("Subnet", name)
+            if not isinstance(subnet, Subnet):
+                return None
+            return {"apiVersion": "kubeovn.io/v1", "kind": "Subnet", "name": name, "uid": subnet.metadata.uid}
         if request.namespace:
             return None
         node = self._world.get("Node", request.node)
@@ -253,3 +262,8 @@ def _of_pod_or_node(owner: str, ip: IP) -> bool:
     """Whether the object is the lease of a pod's primary interface or of a node, the kinds that are claimed here."""
     spec = ip.spec
     return owner == (port_name(spec.pod_name, spec.namespace) if spec.namespace else node_port_name(spec.node_name))
+
+
+def _of_subnet(owner: str) -> bool:
+    """Whether the object is the lease of one of a subnet's own addresses."""
+    return owner.startswith((U2O_PREFIX, MCAST_PREFIX))

@@ -30,6 +30,7 @@ FLAGS: Final = (
     Flag("node-switch-cidr", "100.64.0.0/16", "CIDRs of the join subnet"),
     Flag("node-switch-gateway", "", "gateways of the join subnet; first addresses when empty"),
     Flag("service-cluster-ip-range", "10.96.0.0/12", "service CIDRs"),
+    Flag("kubernetes-service-host", "", "address of the Kubernetes API", env="KUBERNETES_SERVICE_HOST"),
     *(
         Flag(f"cluster-{protocol}{kind}-loadbalancer", f"cluster-{protocol}{kind}-loadbalancer", "load balancer name")
         for protocol in PROTOCOLS
@@ -113,6 +114,8 @@ def compile_options(settings: argparse.Namespace) -> Options:
         node_switch=settings.node_switch,
         node_switch_cidr=settings.node_switch_cidr,
         node_switch_gateway=settings.node_switch_gateway,
+        service_cidrs=tuple(filter(None, map(str.strip, settings.service_cluster_ip_range.split(",")))),
+        kubernetes_service_host=settings.kubernetes_service_host,
         network_type=settings.network_type,
         pod_nic_type=settings.pod_nic_type,
         enable_lb=settings.enable_lb,

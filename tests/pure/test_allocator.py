@@ -301,17 +301,6 @@ FOREIGN = (
     reserved({}),
     merged(reserved({"ovn.kubernetes.io/ip_reserved": "false"}), {"spec": {"podType": "StatefulSet"}}),
     merged(reserved({"ovn.kubernetes.io/ip_reserved": "false"}), {"metadata": {"name": "vm.a.net.a.ovn"}}),
-    merged(
-        reserved({"ovn.kubernetes.io/ip_reserved": "false"}),
-        {
-            "metadata": {"name": "u2o-interconnection.ovn-cluster.s1"},
-            "spec": {"podName": "u2o-interconnection.ovn-cluster.s1", "namespace": "default"},
-        },
-    ),
-    merged(
-        reserved({"ovn.kubernetes.io/ip_reserved": "false"}),
-        {"metadata": {"name": "mcast-querier.s1"}, "spec": {"podName": "mcast-querier.s1", "namespace": "default"}},
-    ),
     merged(reserved({}), {"metadata": {"name": "vip1"}, "spec": {"podName": "vip1", "namespace": ""}}),
 )
 

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from ovnbridge.compile.options import Options
-from ovnbridge.compile.subnet import default_spec
+from ovnbridge.compile.subnet_spec import default_spec
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.crd.subnet import SubnetSpec
-from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, vpc
+from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, underlay, vpc
 from tests.support.memory import MemoryDatabase, schema
 
 VENDOR = {"vendor": "kube-ovn"}
@@ -243,7 +243,10 @@ class TestWorkedExamplePod:
 
 class TestWorkedExampleVpc:
     cluster = ready(
-        vpc("v1"), subnet("s1", vpc="v1", cidrBlock="10.17.0.0/24", namespaces=["t"]), namespace("t"), pod("t/p", "n-1")
+        vpc("v1", namespaces=["t"]),
+        subnet("s1", vpc="v1", cidrBlock="10.17.0.0/24", namespaces=["t"]),
+        namespace("t"),
+        pod("t/p", "n-1"),
     )
 
     def test_rows(self) -> None:
@@ -459,7 +462,8 @@ def test_a_new_gateway_changes_networks_only() -> None:
 
 
 def test_underlay() -> None:
-    cluster = ready(subnet("s1", **S1, vlan="v"), subnet("s2", cidrBlock="10.18.0.0/24", vlan="v", logicalGateway=True))
+    logical = subnet("s2", cidrBlock="10.18.0.0/24", vlan="v", logicalGateway=True)
+    cluster = ready(*underlay(), subnet("s1", **S1, vlan="v"), logical)
     assert "s1-ovn-cluster" not in names(cluster, "Logical_Switch_Port")
     assert "s2-ovn-cluster" in names(cluster, "Logical_Switch_Port")
     assert not any("10.17.0.0" in match for _, match in policies(cluster))
@@ -639,7 +643,10 @@ def test_a_subnet_named_like_its_vpc() -> None:
     ],
 )
 def test_accepted(spec: Json) -> None:
-    assert conditions(ready(subnet("s1", **spec)), "s1")["Ready"] == ("True", "ResetLogicalSwitchAclSuccess")
+    assert conditions(ready(*underlay(), subnet("s1", **spec)), "s1")["Ready"] == (
+        "True",
+        "ResetLogicalSwitchAclSuccess",
+    )
 
 
 # -- D.2.4: gateways
@@ -827,6 +834,7 @@ def test_default_switch_of_a_custom_vpc(spec: Json, of_subnet: Json, expected: s
 
 A = subnet("a-net", cidrBlock="10.31.0.0/24", namespaces=["ns"], excludeIps=["10.31.0.5..10.31.0.9"])
 B = subnet("b-net", cidrBlock="10.32.0.0/24", namespaceSelectors=[{"matchLabels": {"team": "red"}}])
+IN_V1 = merged(A, {"spec": {"vpc": "v1"}})
 C = subnet("c-net", cidrBlock="10.33.0.0/24", vpc="v1")
 
 
@@ -838,7 +846,7 @@ C = subnet("c-net", cidrBlock="10.33.0.0/24", vpc="v1")
         ([A, B], {"team": "red"}, "a-net,b-net"),
         ([A, B], {"team": "blue"}, "a-net"),
         ([vpc("v1", namespaces=["ns"], defaultSubnet="c-net"), C], {}, "c-net"),
-        ([vpc("v1", namespaces=["ns"], defaultSubnet="c-net"), C, A], {}, "c-net,a-net"),
+        ([vpc("v1", namespaces=["ns"], defaultSubnet="c-net"), C, IN_V1], {}, "c-net,a-net"),
         ([vpc("v1", defaultSubnet="c-net"), C], {}, "ovn-default"),
         ([vpc("v1", namespaces=["ns"]), merged(C, {"spec": {"default": True}})], {}, "c-net"),
         ([vpc("v1", namespaces=["ns"]), C], {}, "ovn-default"),

@@ -39,6 +39,58 @@ def test_takeover_of_01_basics_changes_nothing(capsys: pytest.CaptureFixture[str
     assert northbound["foreign"] == {"ACL": 5, "Address_Set": 4, "Port_Group": 1}
 
 
+@pytest.mark.parametrize("scenario", ["02-vpc", "06-addresses", "07-underlay"])
+def test_takeover_changes_no_row(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(plan(PARITY / scenario, PARITY / scenario / "nb.db"))
+    report = json.loads(capsys.readouterr().out)
+    assert [o for o in report["operations"] if o["target"] != "kubernetes"] == []
+
+
+SUBNET_TABLES = ("Logical_Switch", "Logical_Router_Port", "Logical_Switch_Port", "Address_Set", "DHCP_Options")
+
+
+@pytest.mark.parametrize("scenario", ["01-basics", "06-addresses", "07-underlay"])
+def test_the_rows_of_subnets_are_ours(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Built into an empty database, they are what Kube-OVN wrote; not merely left alone."""
+    text = (PARITY / scenario / "nb.db").read_bytes().split(b"\n")
+    (tmp_path / "empty.db").write_bytes(b"\n".join(text[:2]) + b"\n")
+    main(plan(PARITY / scenario, tmp_path / "empty.db"))
+    report = json.loads(capsys.readouterr().out)
+    inserted = {(o["table"], str(o["key"])): o["columns"] for o in report["operations"] if o["operation"] == "insert"}
+    theirs = json.loads((PARITY / scenario / "nb.json").read_text())
+    subnets = {s["metadata"]["name"] for s in json.loads((PARITY / scenario / "k8s.json").read_text())["subnets"]}
+    compared = 0
+    for table in (*SUBNET_TABLES, "Logical_Router_Policy"):
+        for row in theirs.get(table, ()):
+            ids = row.get("external_ids", {})
+            own = row.get("name", "") in subnets or ids.get("ls") in subnets or ids.get("subnet") in subnets
+            other = "pod" in ids or "arp_proxy" in row.get("options", {}) or row.get("priority") == 29250
+            if not own or other:  # pods' and Vips'
+                continue
+            keys = [str((ids.get("ls"), ids.get("protocol"), "")), str([ids.get("ls"), ids.get("protocol"), ""])]
+            keys += _policy_keys(row.get("priority"), row.get("match"))
+            mine = next((inserted[table, k] for k in (row.get("name", ""), *keys) if (table, k) in inserted), None)
+            assert mine is not None, (table, row)
+            for column, value in row.items():
+                if column in ("ports", "acls", "up", "mac") or not value:
+                    continue
+                assert _plain(mine.get(column)) == _plain(value), (table, row, column)
+                compared += 1
+    assert compared > 40
+
+
+def _policy_keys(priority: object, match: object) -> list[str]:
+    return [str(form((router, priority, match))) for router in ("ovn-cluster", "vpc1") for form in (tuple, list)]
+
+
+def _plain(value: object) -> object:
+    """One form for sets, single values and references (`table:key`)."""
+    if isinstance(value, dict):
+        return value
+    items = value if isinstance(value, list) else [value]
+    return sorted(str(i["key"] if isinstance(i, dict) else i).rpartition("Load_Balancer:")[2] for i in items)
+
+
 def test_a_changed_object_is_reported_with_its_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     objects = json.loads((PARITY / "01-basics" / "k8s.json").read_text())
     objects["pods"] = [p for p in objects["pods"] if p["metadata"]["name"] != "c2"]

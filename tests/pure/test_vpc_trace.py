@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ovnbridge.compile.options import Options
-from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, vpc
+from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, underlay, vpc
 from tests.support.trace import Ovn, needs_ovn, northd
 
 pytestmark = needs_ovn
@@ -161,7 +161,7 @@ def test_rows_that_only_gateways_use_are_valid(ovn: Ovn) -> None:
     eip = {"kind": "OvnEip", "metadata": {"name": "va-external"}, "spec": {}, "status": {"v4Ip": "172.16.0.9"}}
     spec = {"enableExternal": True, "enableBfd": True, "bfdPort": {"enabled": True, "ip": "10.255.255.255"}}
     external = subnet("external", cidrBlock="172.16.0.0/16", vlan="vlan1")
-    cluster = cluster_of(ovn, *tenants(spec, {}), *gateways, external, eip)
+    cluster = cluster_of(ovn, *tenants(spec, {}), *gateways, *underlay("vlan1"), external, eip)
     tables = ("Gateway_Chassis", "HA_Chassis", "HA_Chassis_Group", "BFD")
     assert [len(ovn.database.content[table]) for table in tables] == [2, 2, 1, 1]
     assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")

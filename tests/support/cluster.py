@@ -50,6 +50,14 @@ def subnet(name: str, **spec: Any) -> Json:
     return {"kind": "Subnet", "metadata": {"name": name}, "spec": spec}
 
 
+def underlay(vlan: str = "v", tag: int = 10, network: str = "net1") -> tuple[Json, Json]:
+    """A provider network and a vlan on it."""
+    return (
+        {"kind": "ProviderNetwork", "metadata": {"name": network}, "spec": {"defaultInterface": "eth1"}},
+        {"kind": "Vlan", "metadata": {"name": vlan}, "spec": {"id": tag, "provider": network}},
+    )
+
+
 def pod(name: str, on: str = "", *, spec: Mapping[str, Any] | None = None, phase: str = "", **notes: str) -> Json:
     """`name` is `namespace/name`; `notes` are annotations without their prefix."""
     space, _, own = name.partition("/")

@@ -83,6 +83,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "mac": _S,
             "networks": _typed("string", min=1, max="unlimited"),
             "options": _SM,
+            "ipv6_prefix": _SS,
             "ipv6_ra_configs": _SM,
             "external_ids": _SM,
             "peer": _SO,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.cluster import Json, ip, namespace, node, pod, subnet, vpc
+from tests.support.cluster import Json, ip, namespace, node, pod, subnet, underlay, vpc
 
 NODES, NAMESPACES, VPCS, SUBNETS = ("n-1", "n-2", "n-3"), ("a", "b"), ("v1", "v2"), ("s1", "s2", "s3", "s4")
 PODS = tuple(f"{space}/p{i}" for space in NAMESPACES for i in range(3))
@@ -121,6 +121,38 @@ _CIDRS = {
     "s3": ("10.23.0.0/31", "10.23.0.0/16"),
     "s4": ("10.24.0.0/24",),
 }
+_UNDERLAY: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {},
+    {"logicalGateway": True},
+    {"vlan": "vlan1"},
+    {"vlan": "vlan2", "logicalGateway": True},
+    {"vlan": "vlan1", "u2oInterconnection": True},
+    {"vlan": "vlan1", "u2oInterconnection": True, "u2oFeatures": {"overlayOnlyRouting": True}},
+)
+_ACLS = (
+    {"direction": "to-lport", "priority": 1010, "match": "ip4.src == 10.0.0.0/8", "action": "drop"},
+    {"direction": "from-lport", "priority": 1900, "match": "ip4", "action": "allow-related"},
+    {"direction": "to-lport", "priority": 1000, "match": "ip", "action": "allow"},
+    {"direction": "sideways", "priority": 1, "match": "ip", "action": "allow"},
+)
+_NAT_RULES = (
+    {"match": {"srcIPs": "10.21.0.4,10.21.0.5"}, "action": "forward"},
+    {"match": {"dstIPs": "fd99::/64"}, "action": "nat"},
+)
+_OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
+    "private": maybe(st.booleans()),
+    "allowSubnets": maybe(st.just(["10.99.0.0/24", "fd99::/64"])),
+    "acls": maybe(st.lists(st.sampled_from(_ACLS), max_size=2)),
+    "allowEWTraffic": maybe(st.booleans()),
+    "enableDHCP": maybe(st.booleans()),
+    "dhcpV4Options": maybe(st.just("lease_time=60,dns_server={10.0.0.10;10.0.0.11}")),
+    "enableIPv6RA": maybe(st.booleans()),
+    "enableMulticastSnoop": maybe(st.booleans()),
+    "natOutgoing": maybe(st.booleans()),
+    "natOutgoingPolicyRules": maybe(st.lists(st.sampled_from(_NAT_RULES), max_size=2)),
+}
 _BAD_CIDRS = (
     "",
     "10.1.0.0",
@@ -148,6 +180,15 @@ _BAD_FIELDS: tuple[dict[str, Any], ...] = (
     {"allowSubnets": ["10.0.0.1"]},
     {"logicalGateway": True, "u2oInterconnection": True},
     {"mtu": 1000, "cidrBlock": "fd77::/64"},
+    {"protocol": "IPX"},
+    {"vips": ["10.99.0.1"]},
+    {"vips": ["x"]},
+    {"externalEgressGateway": "10.99.0.1,10.99.0.2,10.99.0.3"},
+    {"externalEgressGateway": "10.99.0.1", "natOutgoing": True},
+    {"u2oFeatures": {"overlayOnlyRouting": True}, "u2oInterconnection": False},
+    {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.0.0.0/8", "dstIPs": "fd00::/8"}, "action": "nat"}]},
+    {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.0.0.0/99"}, "action": "nat"}]},
+    {"namespaces": ["nobody's"], "vpc": "v2"},
 )
 
 
@@ -163,11 +204,10 @@ def good_subnets(name: str) -> st.SearchStrategy[Json]:
         enableEcmp=maybe(st.booleans()),
         enableLb=maybe(st.booleans()),
         routeTable=maybe(st.just("blue")),
-        vlan=st.sampled_from([None, None, None, "vlan1"]),
-        logicalGateway=maybe(st.booleans()),
         provider=st.sampled_from([None, None, None, "net.a.ovn", "net.a"]),
+        **_OPTIONAL,
     )
-    return spec.map(lambda fields: subnet(name, **fields))
+    return st.builds(lambda fields, kind: subnet(name, **fields, **kind), spec, st.sampled_from(_UNDERLAY))
 
 
 def bad_subnets(name: str) -> st.SearchStrategy[Json]:
@@ -195,6 +235,9 @@ _NOTES = filled(
     ingress_rate=st.sampled_from([None, None, "-1"]),
     north_gateway=st.sampled_from([None, None, None, "10.21.0.2"]),
 )
+networks = st.sampled_from(
+    [*underlay("vlan1", 10), *underlay("vlan2", 0, "net2"), underlay("vlan2", 10)[1], underlay("vlan1", 7)[1]]
+)
 pods = st.builds(
     lambda name, on, notes, spec, phase: pod(name, on, spec=spec, phase=phase, **notes),
     st.sampled_from(PODS),
@@ -213,6 +256,8 @@ leases = st.builds(
 ) | st.builds(lambda name, number: ip(name, "join", f"100.64.0.{number}"), st.sampled_from(NODES), st.integers(2, 9))
 
 _KEYS = (
+    ("Vlan", "vlan1"),
+    ("ProviderNetwork", "net1"),
     *(("Node", name) for name in NODES),
     *(("Namespace", name) for name in NAMESPACES),
     *(("Vpc", name) for name in (*VPCS, "ovn-cluster")),
@@ -223,7 +268,7 @@ _KEYS = (
 
 
 def edits(bad: bool = True) -> st.SearchStrategy[Edit]:
-    objects = st.one_of(nodes, namespaces, vpcs(bad), eips, subnets(bad), pods, pods)
+    objects = st.one_of(nodes, namespaces, networks, vpcs(bad), eips, subnets(bad), pods, pods)
     return objects.map(lambda obj: ("put", obj)) | st.sampled_from(_KEYS).map(lambda key: ("delete", key))
 
 
@@ -231,4 +276,4 @@ def worlds(bad: bool = True, size: int = 25) -> st.SearchStrategy[list[Edit]]:
     return st.lists(edits(bad), min_size=size // 3, max_size=size)
 
 
-BASE = (namespace("a"), namespace("b"), node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))
+BASE = (*underlay("vlan1"), namespace("a"), namespace("b"), node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))

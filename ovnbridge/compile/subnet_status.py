@@ -1,0 +1,178 @@
+"""A subnet's conditions, counts, active gateway and what else its status says (spec A.3, E.1, E.13).
+
+A unit of its own, so that a used address does not recompute the switch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ovnbridge.compile.dhcp import row_key
+from ovnbridge.compile.multicast import querier_lease
+from ovnbridge.compile.options import options
+from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes
+from ovnbridge.compile.subnet_acl import ACLS_FAILED, acls_problem
+from ovnbridge.compile.subnet_spec import CENTRALIZED, INVALID, Problem, accepted_spec
+from ovnbridge.compile.vlan import Waiting
+from ovnbridge.engine.engine import Reader, Unit
+from ovnbridge.engine.items import Event, Item, Status
+from ovnbridge.ipam import Refusal, SubnetUsage
+from ovnbridge.model import address
+from ovnbridge.model.crd.base import Condition
+from ovnbridge.model.crd.subnet import (
+    NatOutgoingPolicyRule,
+    NatOutgoingPolicyRuleStatus,
+    Subnet,
+    SubnetSpec,
+    SubnetStatus,
+)
+from ovnbridge.model.names import mcast_owner, u2o_owner
+
+DHCP_ROWS: Final = "DHCPRow"
+"""World table of the UUIDs of existing DHCP_Options rows, which the NB edge fills; keys by `dhcp_key`."""
+
+
+def dhcp_key(key: Any) -> str:
+    """World key of a DHCP_Options row, by its natural key."""
+    return "/".join(map(str, key))
+
+
+def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
+    subnet = reader.get("Subnet", name)
+    if not isinstance(subnet, Subnet):
+        return
+    found, spec = reader.query(checked, name), reader.query(accepted_spec, name)
+    if found is None or isinstance(found, Waiting):
+        return  # spec D.2.0: a subnet that waits for its vlan keeps the conditions that it has
+    problem = found if isinstance(found, Problem) else _obstacle(reader, name, found, spec)
+    reason = _reason(found, spec)
+    value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason))
+    if problem is None:
+        yield Event("Subnet", name, "Normal", reason, "")
+    elif isinstance(found, SubnetView) and problem.reason != ACLS_FAILED:
+        yield Event("Subnet", name, "Warning", problem.reason, problem.message)
+    if isinstance(found, SubnetView) and isinstance(spec, SubnetSpec):
+        value = _counted(reader, found, value)
+        value = _gateway(reader, found, value)
+        value = _owned_addresses(reader, found, spec, value)
+        value = msgspec.structs.replace(value, nat_outgoing_policy_rules=_nat_rules(name, spec))
+    yield Status("Subnet", name, value)
+
+
+def _reason(found: SubnetView | Problem, spec: object) -> str:
+    if isinstance(found, SubnetView) and not found.is_ovn:
+        return "SetNonOvnSubnetSuccess"
+    private = isinstance(spec, SubnetSpec) and spec.private
+    return "SetPrivateLogicalSwitchSuccess" if private else "ResetLogicalSwitchAclSuccess"
+
+
+def _counted(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetStatus:
+    usage = reader.get("Usage", view.name)
+    if not isinstance(usage, SubnetUsage):
+        return value
+    v4, v6 = address.split(view.cidr_block)
+    return msgspec.structs.replace(
+        value,
+        v4_available_ips=usage.v4_available,
+        v4_available_ip_range=usage.v4_available_range,
+        v4_using_ips=usage.using if v4 else 0,
+        v4_using_ip_range=usage.v4_using_range,
+        v6_available_ips=usage.v6_available,
+        v6_available_ip_range=usage.v6_available_range,
+        v6_using_ips=usage.using if v6 else 0,
+        v6_using_ip_range=usage.v6_using_range,
+    )
+
+
+def _gateway(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetStatus:
+    nodes, active = reader.query(gateway_nodes, view.name), reader.query(active_gateways, view.name)
+    if view.enable_ecmp or not nodes:
+        return msgspec.structs.replace(value, activate_gateway="")
+    return msgspec.structs.replace(value, activate_gateway=active[0]) if active else value
+
+
+def _owned_addresses(reader: Reader, view: SubnetView, spec: SubnetSpec, value: SubnetStatus) -> SubnetStatus:
+    """What the subnet itself has in OVN: the router's and the querier's addresses, DHCP rows."""
+    querier = querier_lease(reader, view.name) if spec.enable_multicast_snoop and view.is_ovn else None
+    uuids = {
+        version: reader.get(DHCP_ROWS, dhcp_key(row_key(view.name, f"IPv{version}"))) or ""
+        if spec.enable_dhcp and view.is_ovn
+        else ""
+        for version in (4, 6)
+    }
+    return msgspec.structs.replace(
+        value,
+        u2o_interconnection_ip=view.u2o_ip,
+        u2o_interconnection_mac=view.u2o_mac,
+        u2o_interconnection_vpc=view.vpc if view.u2o_ip else "",
+        mcast_querier_ip=querier.spec.ip_address if querier is not None else "",
+        mcast_querier_mac=querier.spec.mac_address if querier is not None else "",
+        dhcp_v4_options_uuid=uuids[4],
+        dhcp_v6_options_uuid=uuids[6],
+    )
+
+
+def _nat_rules(name: str, spec: SubnetSpec) -> tuple[NatOutgoingPolicyRuleStatus, ...]:
+    if not spec.nat_outgoing:
+        return ()
+    return tuple(
+        NatOutgoingPolicyRuleStatus(match=rule.match, action=rule.action, rule_id=rule_id(name, number, rule))
+        for number, rule in enumerate(spec.nat_outgoing_policy_rules)
+    )
+
+
+def rule_id(subnet: str, number: int, rule: NatOutgoingPolicyRule) -> str:
+    """First 12 hex digits of SHA-256(subnet name + index + JSON of the rule) (spec D.2.4)."""
+    match = {"srcIPs": rule.match.src_ips, "dstIPs": rule.match.dst_ips}
+    value = {"match": {side: text for side, text in match.items() if text}, "action": rule.action}
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{subnet}{number}{text}".encode()).hexdigest()[:12]
+
+
+def _conditions(problem: Problem | None, reason: str) -> tuple[Condition, ...]:
+    if problem is not None:
+        # Spec E.1: only what is wrong with the subnet itself makes it invalid.
+        validated = "False" if problem.reason == INVALID else "True"
+        states = (("Validated", validated), ("Ready", "False"), ("Error", "True"))
+        return tuple(Condition(type=t, status=s, reason=problem.reason, message=problem.message) for t, s in states)
+    return (
+        Condition(type="Validated", status="True", reason=reason),
+        Condition(type="Ready", status="True", reason=reason),
+        Condition(type="Error", status="Unknown", reason="Init", message="Not Observed"),
+    )
+
+
+def _obstacle(reader: Reader, name: str, view: SubnetView, spec: object) -> Problem | None:
+    """Why a valid subnet does not work at present."""
+    if not view.is_ovn:
+        return None
+    if reader.get("Vpc", view.vpc) is None:
+        return Problem(INVALID, f"vpc {view.vpc} does not exist")
+    if isinstance(spec, SubnetSpec) and (problem := acls_problem(spec)):
+        return Problem(ACLS_FAILED, problem)
+    for wanted, owner in (
+        (view.u2o and not view.u2o_ip, u2o_owner(view.vpc, name)),
+        (isinstance(spec, SubnetSpec) and spec.enable_multicast_snoop, mcast_owner(name)),
+    ):
+        refusal = reader.get("Refusal", owner) if wanted else None
+        if isinstance(refusal, Refusal):
+            return Problem("AcquireAddressFailed", f"{owner}: {refusal.reason}: {refusal.message}")
+    opts = options(reader)
+    if view.gateway_type != CENTRALIZED or view.vpc != opts.cluster_router or name == opts.node_switch:
+        return None
+    if not view.logical:
+        return None
+    nodes = reader.query(gateway_nodes, name)
+    if not nodes:
+        return Problem("NoReadyGateway", "neither gatewayNode nor gatewayNodeSelectors names a node")
+    if not reader.query(active_gateways, name):
+        return Problem("NoActiveGatewayFound", f"no gateway node is ready: {', '.join(nodes)}")
+    return None
+
+
+UNITS = (Unit("subnet-status", "Subnet", _subnet_status),)
