@@ -214,7 +214,7 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     if row.columns.get("peer") or name == bfd_port_name(router):
         return (vpc_scope(router),)
     subnet = name.removeprefix(router_port_name(router, ""))
-    return (subnet, uplink_scope(subnet, router), port_scope(name))
+    return (subnet, port_scope(name))
 
 
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from ovnbridge.compile import dhcp, localnet, multicast, subnet_acl
 from ovnbridge.compile.options import Options, options
-from ovnbridge.compile.ownership import uplink_scope, vpc_scope
+from ovnbridge.compile.ownership import vpc_scope
 from ovnbridge.compile.subnet import SubnetView, checked
 from ovnbridge.compile.subnet_spec import DISTRIBUTED, Problem, accepted_spec, default_spec, described
 from ovnbridge.compile.vlan import Waiting
@@ -17,7 +17,6 @@ from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Spec
 from ovnbridge.ipam import SubnetFacts
 from ovnbridge.model import address
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
-from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.names import FINALIZER, router_port_name, switch_router_port_name
 from ovnbridge.model.ovn import VENDOR, Ref
 
@@ -66,17 +65,6 @@ def _held(name: str, vpc: str) -> Iterator[Hold]:
     yield Hold(vpc_scope(vpc))
 
 
-def _external_subnets(reader: Reader) -> frozenset[str]:
-    """Subnets that a VPC's router is attached to by `enableExternal` (memoised question)."""
-    found: set[str] = set()
-    for vpc in reader.all("Vpc"):
-        if isinstance(vpc, Vpc):
-            found.update(vpc.spec.extra_external_subnets)
-            if vpc.spec.enable_external:
-                found.add("external")
-    return frozenset(found)
-
-
 def _write_back(name: str, subnet: Subnet, opts: Options) -> Iterator[Item]:
     wanted = default_spec(name, subnet.spec, opts)
     if wanted != subnet.spec:
@@ -115,10 +103,13 @@ def _uplink(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[Item]
             "mac": view.u2o_mac or address.derived_mac("router-port", lrp),
             "networks": frozenset(address.with_mask(view.u2o_ip or view.gateway, view.cidr_block).split(",")),
             "options": {"route_table": view.route_table} if view.route_table else {},
+            "peer": None,
             "external_ids": {"vendor": VENDOR, "lr": view.vpc},
             **_advertisement(view, spec),
         },
         parent=Ref("Logical_Router", view.vpc),
+        # The name may have been an external port's; the default VPC's own is another feature's (spec D.18).
+        members=() if view.name == opts.external_gateway_switch else ("gateway_chassis",),
         exact=("mac",) if view.u2o_mac else (),
     )
     yield Row(

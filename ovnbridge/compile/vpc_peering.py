@@ -59,7 +59,10 @@ def peering_ports(vpc: Vpc, peered: dict[str, VpcPeering]) -> Iterator[Item]:
                 "mac": derived_mac("router-port", name),
                 "networks": frozenset(_addresses(peering)),
                 "peer": router_port_name(remote, router),
+                "options": {},
+                "ipv6_ra_configs": {},
                 "external_ids": {"vendor": VENDOR, "lr": router},
             },
             parent=Ref("Logical_Router", router),
+            members=("gateway_chassis",),  # the name may have been an external port's
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovnbridge.compile.options import Options
-from tests.support.cluster import Cluster, ip, merged, namespace, node, pod, subnet
+from tests.support.cluster import Cluster, ip, merged, namespace, node, pod, subnet, underlay
 
 VENDOR = {"vendor": "kube-ovn"}
 N1, N2 = node("n-1", "192.168.0.11", "fd01::11"), node("n-2", "192.168.0.12", "fd01::12")
@@ -17,7 +17,7 @@ DUAL = {"node_switch_cidr": "100.64.0.0/16,fd00:100:64::/112"}
 
 def ready(*objects: Any, **flags: Any) -> Cluster:
     cluster = Cluster(options=Options(**DUAL, **flags))
-    cluster.apply(namespace("app"), N1, N2, *JOINS, *objects).run()
+    cluster.apply(namespace("app"), N1, N2, *JOINS, *underlay("vlan1"), *objects).run()
     return cluster
 
 

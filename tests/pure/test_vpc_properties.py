@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovnbridge.compile.ownership import vpc_scope
 from ovnbridge.model.ovn import NORTHBOUND
 from tests.support import worlds
 from tests.support.cluster import Cluster, Json, node, subnet
@@ -18,6 +19,7 @@ BASE = (
     subnet("s4", cidrBlock="10.24.0.0/24", vlan="vlan1"),
 )
 DELETED = (*(("Vpc", name) for name in worlds.VPCS), *(("OvnEip", f"{name}-s4") for name in worlds.VPCS))
+SCOPES = (*worlds.SUBNETS, *(vpc_scope(name) for name in (*worlds.VPCS, "ovn-cluster")))
 ROUTING = ("Logical_Router", "Logical_Router_Port", "Logical_Router_Static_Route", "Logical_Router_Policy")
 
 
@@ -39,25 +41,30 @@ def play(cluster: Cluster, script: list[worlds.Edit], batch: int) -> None:
 
 
 def rows(cluster: Cluster) -> dict[Any, Any]:
-    """All rows, those that are held although nobody desires them left out; they are still in their parents' sets."""
+    """All rows, without what is held although nobody desires it: rows, which their parents still refer to, and members
+    of sets that are not completely known while a subnet is broken."""
     desired = cluster.engine.desired
     children = {column for facts in NORTHBOUND.values() for _, column in facts.parents}
-    return {
-        key: [{column: value for column, value in row.items() if column not in children} for row in found]
-        for key, found in cluster.memory.snapshot().items()
-        if desired.row(*key) is not None
-    }
+    found = {}
+    for key, same in cluster.memory.snapshot().items():
+        row = desired.row(*key)
+        if row is not None:
+            hidden = children | ({"addresses", "ports"} - {*row.members, *row.columns})
+            found[key] = [{column: value for column, value in one.items() if column not in hidden} for one in same]
+    return found
 
 
 @given(edits(bad=True), st.integers(1, 9))
 def test_every_history_ends_where_a_fresh_start_does(script: list[worlds.Edit], batch: int) -> None:
     cluster = Cluster()
     play(cluster, script, batch)
+    assert cluster.engine.desired.snapshot() == cluster.engine.recompute().snapshot()
+    if any(map(cluster.engine.desired.held, SCOPES)):
+        return  # what is there stays while something is broken, and a fresh start does not know it
     fresh = Cluster(cluster.api, MemoryDatabase())
     fresh.run(batch=batch)
     assert rows(fresh) == rows(cluster)
     assert fresh.written == [], "Kubernetes says already what it should"
-    assert cluster.engine.desired.snapshot() == cluster.engine.recompute().snapshot()
 
 
 @given(edits(bad=False), st.integers(1, 9))

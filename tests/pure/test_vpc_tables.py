@@ -12,7 +12,7 @@ import pytest
 
 from ovnbridge.compile.options import Options
 from ovnbridge.model.ovn import Ref
-from tests.support.cluster import Cluster, Json, ip, merged, namespace, node, subnet, vpc
+from tests.support.cluster import Cluster, Json, ip, merged, namespace, node, subnet, underlay, vpc
 
 VENDOR = {"vendor": "kube-ovn"}
 N1, N2 = node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12")
@@ -23,7 +23,8 @@ ROUTE = "Logical_Router_Static_Route"
 
 def ready(*objects: Json, options: Options | None = None) -> Cluster:
     cluster = Cluster(options=options)
-    cluster.apply(namespace("app"), N1, N2, *LEASES, *objects).run()
+    vlans = [made for tag in (1, 17, 18) for made in underlay(f"vlan{tag}", tag)]
+    cluster.apply(namespace("app"), N1, N2, *LEASES, *vlans, *objects).run()
     return cluster
 
 
@@ -214,7 +215,7 @@ def test_refused_and_what_is_there_stays(spec: Json, words: str) -> None:
 
 @pytest.mark.parametrize("router", ["v1", "ovn-cluster"])
 def test_which_policies_are_the_users(router: str) -> None:
-    """Spec D.5: what the user's spec drops goes; policies of subnets, gateways, U2O and other writers stay."""
+    """Spec D.5: what the user's spec drops goes; policies of gateways and other writers stay."""
     given = [
         {"priority": 1100, "match": "ip4.dst == 198.51.100.0/24", "action": "drop", "nextHopIP": "ignored"},
         {"priority": 32767, "match": "ip4.src == 10.9.0.0/28", "action": "reroute", "nextHopIP": "10.9.0.1, 10.9.0.2"},
@@ -224,7 +225,6 @@ def test_which_policies_are_the_users(router: str) -> None:
     foreign = [
         {},
         {**VENDOR, "vpc-egress-gateway": "a/b"},
-        {**VENDOR, "subnet": "s9", "isU2ORoutePolicy": "true"},
         {**VENDOR, "origin": "connected"},
     ]
     for number, ids in enumerate(foreign):
@@ -363,6 +363,11 @@ def test_external_port() -> None:
     cluster.apply(gateway("n-1", "192.168.0.11", "chassis-1", external_gw="false")).run()
     assert keys(cluster, "Gateway_Chassis") == {"v1-external-chassis-2"}
     assert cluster.row("Gateway_Chassis", "v1-external-chassis-2")["priority"] == 100
+    cluster.apply(vpc("v2", enableExternal=True), eip("v2-external", "172.16.0.8")).run()
+    cluster.apply(vpc("v1")).run()
+    left = {key for table in ("Logical_Router_Port", "Logical_Switch_Port") for key in keys(cluster, table)}
+    assert {key for key in left if "external" in key} == {"v2-external", "external-v2", "localnet.external"}
+    assert keys(cluster, "Gateway_Chassis") == {"v2-external-chassis-2"}
 
 
 def test_extra_external_subnets_replace_the_default_one() -> None:
