@@ -254,7 +254,7 @@ class TestLedger:
         accepted(review(judge(self.s, old), "UPDATE", merged(old, {"spec": {"selector": ["a:b"]}}), old))
 
     def test_the_controller_fills_in_what_it_assigned(self) -> None:
-        old = merged(vip("v", "s"), {"status": {"v4ip": "10.20.0.9"}})
+        old = merged(vip("v", "s"), {"status": {"v4ip": "10.20.0.9", "mac": "00:00:00:00:00:09"}})
         new = merged(old, {"spec": {"v4ip": "10.20.0.9", "macAddress": "00:00:00:00:00:09"}})
         accepted(review(judge(self.s, old), "UPDATE", new, old))
 
