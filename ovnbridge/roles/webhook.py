@@ -36,6 +36,8 @@ _OWN: Final = (
 _SHARED: Final = frozenset(flag.name for flag in _OWN)
 FLAGS: Final = (*(flag for flag in CONTROLLER_FLAGS if flag.name not in _SHARED), *_OWN)
 """The controller's flags say what is valid (CIDRs, names), so they are the webhook's as well."""
+_REQUIRED: Final = frozenset({"Node", "Namespace", "Pod", "Vpc", "Subnet", "IP"})
+"""Kinds without which nothing is judged; others may not be installed."""
 _RETRY_SECONDS: Final = 5.0
 
 
@@ -61,9 +63,8 @@ class Webhook:
             await shared.health.listen("0.0.0.0", settings.health_probe_port)
         shared.objects.subscribe(KubeSource(self.judge.world, self._changed.set))
         self._cache = await shared.cache()
-        optional = {resource.kind for resource, _ in WATCHED} - {resource.kind for resource, _ in KINDS}
         for resource, kind in self._kinds.values():
-            self._cache.want(resource, kind, optional=resource.kind in optional)
+            self._cache.want(resource, kind, optional=resource.kind not in _REQUIRED)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_up(), name="webhook world")

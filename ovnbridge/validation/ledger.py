@@ -17,6 +17,7 @@ from ovnbridge.validation.holders import holder, place_problem
 from ovnbridge.validation.request import CONFLICT, DELETE, FORBIDDEN, Problem, Request
 
 _Found = Iterator[Problem]
+_SWITCH_LB = "switch_lb_vip"
 _POD_TYPES = ("", "VirtualMachine", "StatefulSet")
 
 
@@ -103,9 +104,10 @@ def vip(reader: Reader, request: Request) -> Iterator[Problem]:
             ("subnet", old.spec.subnet, spec.subnet),
             ("v4ip", old.spec.v4_ip, spec.v4_ip),
             ("v6ip", old.spec.v6_ip, spec.v6_ip),
-            ("macAddress", old.spec.mac_address, spec.mac_address),
+            # A load balancer's address answers with its router's MAC, whatever that becomes (spec D.13).
+            ("macAddress", "" if spec.type == _SWITCH_LB else old.spec.mac_address, spec.mac_address),
         ):
-            if before != after:
+            if before and before != after:  # the controller itself fills in what it has assigned
                 yield Problem(f"spec.{wire}", "cannot change: the address has been assigned")
     if spec.mac_address and not address.valid_mac(spec.mac_address):
         yield Problem("spec.macAddress", f"{spec.mac_address!r} is not a MAC address")

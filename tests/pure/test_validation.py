@@ -253,6 +253,11 @@ class TestLedger:
         refused(review(judge(self.s, old), "UPDATE", new, old), "spec.v4ip", "assigned")
         accepted(review(judge(self.s, old), "UPDATE", merged(old, {"spec": {"selector": ["a:b"]}}), old))
 
+    def test_the_controller_fills_in_what_it_assigned(self) -> None:
+        old = merged(vip("v", "s"), {"status": {"v4ip": "10.20.0.9", "mac": "00:00:00:00:00:09"}})
+        new = merged(old, {"spec": {"v4ip": "10.20.0.9", "macAddress": "00:00:00:00:00:09"}})
+        accepted(review(judge(self.s, old), "UPDATE", new, old))
+
     @pytest.mark.parametrize(
         ("ips", "field", "word"),
         [
