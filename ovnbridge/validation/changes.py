@@ -1,6 +1,6 @@
-"""Subnets and VPCs: what a new one collides with, what an update must not change, what a deletion would leave behind.
+"""Subnets and VPCs: what an update must not change, what a deletion would leave behind (spec F.5).
 
-Spec F.1 "runtime additional", F.5 rows Subnet and Vpc.
+What a new one collides with is `compile.subnet_conflict`'s.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import SubnetView, broken_subnets, subnet_view, subnets_of_vpc
+from ovnbridge.compile.subnet import broken_subnets, subnets_of_vpc
 from ovnbridge.engine.engine import Reader
 from ovnbridge.model import address
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
-from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.validation.request import CONFLICT, CREATE, DELETE, FORBIDDEN, Problem, Request
 
 _SHOWN = 3
@@ -38,10 +37,6 @@ def subnet(reader: Reader, request: Request) -> Iterator[Problem]:
         yield Problem("metadata.name", f"vpc {request.key} has this name already", CONFLICT)
     if isinstance(request.old, Subnet):
         yield from _changed(reader, request.key, request.old.spec, new.spec)
-    view = reader.query(subnet_view, request.key)
-    if view is not None:
-        yield from _overlaps(reader, view)
-        yield from _namespaces(reader, view, new.spec)
 
 
 def _changed(reader: Reader, name: str, old: SubnetSpec, new: SubnetSpec) -> Iterator[Problem]:
@@ -61,28 +56,6 @@ def _defaulted(spec: SubnetSpec) -> str:
         return address.default_gateway(spec.cidr_block, spec.gateway)
     except ValueError:
         return spec.gateway
-
-
-def _overlaps(reader: Reader, view: SubnetView) -> Iterator[Problem]:
-    if not view.cidr_block:
-        return
-    candidates = {*reader.by("subnet-vpc", view.vpc), *reader.by("subnet-vpc", "")} - {view.name}
-    for name in sorted(candidates):
-        other = reader.query(subnet_view, name)
-        if other is None or not other.cidr_block or (other.vpc, other.vlan) != (view.vpc, view.vlan):
-            continue
-        if address.overlaps(view.cidr_block, other.cidr_block):
-            message = f"{view.cidr_block} overlaps cidrBlock {other.cidr_block} of subnet {name}"
-            yield Problem("spec.cidrBlock", message, CONFLICT)
-
-
-def _namespaces(reader: Reader, view: SubnetView, spec: SubnetSpec) -> Iterator[Problem]:
-    vpc = reader.get("Vpc", view.vpc)
-    if not isinstance(vpc, Vpc) or view.vpc == options(reader).cluster_router:
-        return
-    for index, namespace in enumerate(spec.namespaces):
-        if namespace not in vpc.spec.namespaces:
-            yield Problem(f"spec.namespaces[{index}]", f"{namespace} is not a namespace of vpc {view.vpc}")
 
 
 def vpc(reader: Reader, request: Request) -> Iterator[Problem]:

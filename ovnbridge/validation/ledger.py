@@ -17,7 +17,6 @@ from ovnbridge.validation.holders import holder, place_problem
 from ovnbridge.validation.request import CONFLICT, DELETE, FORBIDDEN, Problem, Request
 
 _Found = Iterator[Problem]
-_SWITCH_LB = "switch_lb_vip"
 _POD_TYPES = ("", "VirtualMachine", "StatefulSet")
 
 
@@ -93,22 +92,12 @@ def vip(reader: Reader, request: Request) -> Iterator[Problem]:
         if users:
             yield Problem("", f"vip {request.key} is in use by pod {several(users)}", FORBIDDEN)
         return
-    new, old = request.value, request.old
+    new = request.value
     if not isinstance(new, Vip):
         return
     spec = new.spec
     if not spec.subnet:
         yield Problem("spec.subnet", "a vip belongs to a subnet")
-    if isinstance(old, Vip) and (old.status.v4_ip or old.status.v6_ip):
-        for wire, before, after in (
-            ("subnet", old.spec.subnet, spec.subnet),
-            ("v4ip", old.spec.v4_ip, spec.v4_ip),
-            ("v6ip", old.spec.v6_ip, spec.v6_ip),
-            # A load balancer's address answers with its router's MAC, whatever that becomes (spec D.13).
-            ("macAddress", "" if spec.type == _SWITCH_LB else old.spec.mac_address, spec.mac_address),
-        ):
-            if before and before != after:  # the controller itself fills in what it has assigned
-                yield Problem(f"spec.{wire}", "cannot change: the address has been assigned")
     if spec.mac_address and not address.valid_mac(spec.mac_address):
         yield Problem("spec.macAddress", f"{spec.mac_address!r} is not a MAC address")
     view = reader.query(subnet_view, spec.subnet)
@@ -132,21 +121,6 @@ def pool(reader: Reader, request: Request) -> Iterator[Problem]:
         yield Problem("spec.subnet", f"cannot change: it is {request.old.spec.subnet}")
     if not subject.spec.ips:
         yield Problem("spec.ips", "an ippool has addresses")
-    view = reader.query(subnet_view, subnet)
-    valid = True
-    for index, text in enumerate(subject.spec.ips):
-        span = address.span(text)
-        if span is None:
-            valid = False
-            yield Problem(f"spec.ips[{index}]", f"{text!r} is neither an address nor a range first..last nor a CIDR")
-        elif view is not None and not _covers(view.cidr_block, span):
-            yield Problem(f"spec.ips[{index}]", f"{text} is not in cidrBlock {view.cidr_block} of subnet {subnet}")
-    for name in reader.by("admission-pool", subnet) if valid else ():
-        other = reader.get("IPPool", name)
-        if name != request.key and isinstance(other, IPPool):
-            shared = _common(_ranges(subject.spec.ips), _ranges(other.spec.ips))
-            if shared:
-                yield Problem("spec.ips", f"{shared} is in ippool {name} already", CONFLICT)
 
 
 _Ranges = dict[int, RangeSet]
@@ -157,21 +131,6 @@ def _ranges(ips: Iterable[str]) -> _Ranges:
     return {version: RangeSet([(low, high) for v, low, high in spans if v == version]) for version in (4, 6)}
 
 
-def _common(first: _Ranges, second: _Ranges) -> str:
-    for version in (4, 6):
-        for low, high in first[version].ranges():
-            for start, end in second[version].ranges():
-                if start <= high and low <= end:
-                    return address.text_of(max(low, start), version)
-    return ""
-
-
 def _inside(lease: object, ranges: _Ranges) -> bool:
     texts = (lease.spec.v4_ip_address, lease.spec.v6_ip_address) if isinstance(lease, IP) else ()
     return any(address.number_of(t) in ranges[v] for t in texts if (v := address.host_family(t)) is not None)
-
-
-def _covers(cidr_block: str, span: tuple[int, int, int]) -> bool:
-    version, low, high = span
-    nets = [net for net in address.networks(cidr_block) if net.version == version]
-    return any(int(net.network_address) <= low and high <= int(net.broadcast_address) for net in nets)
