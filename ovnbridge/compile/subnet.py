@@ -169,7 +169,7 @@ def connects_underlay(reader: Reader, vpc: str) -> bool:
 
 def _connected(reader: Reader, name: str) -> bool:
     """Whether a subnet has U2O, or had it when it was last compiled (memoised question)."""
-    view, subnet = reader.query(subnet_view, name), reader.query(described, name)
+    view, subnet = reader.query(subnet_view, name), reader.get("Subnet", name)
     if view is not None:
         return view.u2o and bool(view.vlan)
     return isinstance(subnet, Subnet) and bool(subnet.status.u2o_interconnection_ip)

@@ -47,8 +47,6 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
     if reader.get("Vpc", view.vpc) is None:
         yield from _held(name, view.vpc)
         return
-    if not view.needs_router and name in reader.query(_external_subnets):
-        yield Hold(uplink_scope(name, view.vpc))  # the VPC's way out, which is the VPC's to say (spec D.5)
     yield _switch(reader, view, spec, opts)
     if view.needs_router:
         yield from _uplink(view, spec, opts)

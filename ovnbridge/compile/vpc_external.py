@@ -188,7 +188,8 @@ def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> I
 
 def _eip_port(reader: Reader, name: str) -> Iterator[Item]:
     """The bare port of an OvnEip of type lsp (spec D.14), which is not compiled yet."""
-    if isinstance(reader.get("OvnEip", name), OvnEip):
+    eip = reader.get("OvnEip", name)
+    if isinstance(eip, OvnEip) and eip.spec.type == "lsp":
         yield Hold(port_scope(name))
 
 

@@ -12,10 +12,11 @@ from typing import Final
 import msgspec
 from msgspec.structs import force_setattr
 
-from ovnbridge.model.meta import ObjectMeta, shared_tuple
+from ovnbridge.model.meta import ObjectMeta, OwnerReference, shared_tuple
 
 STATELESS: Final = frozenset({"ReplicaSet", "ReplicationController", "DaemonSet", "Job"})
-"""Owners of pods that do not keep their addresses: nobody asks which one it is."""
+"""Owners of pods that do not keep their addresses: nobody asks which one it is, only whether there is one."""
+_ANONYMOUS: Final = OwnerReference(kind="ReplicaSet")
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -86,10 +87,10 @@ class Pod(Struct, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
     def __post_init__(self) -> None:
-        """Forget owners that nobody asks for; those that keep addresses (StatefulSet, virtual machines) stay."""
+        """Forget which owner it is where nobody asks: those that keep addresses (StatefulSets, machines) stay."""
         owners = self.metadata.owner_references
         if owners:
-            kept = tuple(owner for owner in owners if owner.kind not in STATELESS)
+            kept = tuple(_ANONYMOUS if owner.kind in STATELESS else owner for owner in owners)
             force_setattr(self.metadata, "owner_references", shared_tuple(kept) or None)
 
 

@@ -171,7 +171,6 @@ _NB: Final = (
         ),
         parents=(("Logical_Switch", "ports"),),
         parent_hint="external_ids:ls",
-        kept_ids=("vips", "attach-vips"),
         rank=40,
     ),
     TableFacts(

@@ -11,10 +11,13 @@ from typing import Any, TypeAlias
 import msgspec
 import yaml
 
+from ovnbridge.compile.dhcp import row_key
+from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.kube.connection import ApiError, Connection
 from ovnbridge.kube.reflector import Reflector
 from ovnbridge.model.crd.codec import convert
+from ovnbridge.model.crd.subnet import Subnet, SubnetStatus
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.dumps import documents
 from ovnbridge.ovsdb.file import FileDatabase
@@ -163,9 +166,22 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     state = ControllerState(database)
     database.publish()
     notes.problems = feed_objects(state, objects)
+    if not database.says_uuids:
+        _take_uuids(state)
     if not any(state.world.size(kind) for kind in _BY_KIND):
         raise InputError(f"{directory}: no objects of the kinds that the controller reads ({', '.join(_BY_KIND)})")
     return state, notes
+
+
+def _take_uuids(state: ControllerState) -> None:
+    """Believe the UUIDs that subnets' statuses name, of rows that exist."""
+    for name in list(state.world.keys("Subnet")):
+        subnet = state.world.get("Subnet", name)
+        status = subnet.status if isinstance(subnet, Subnet) else SubnetStatus()
+        for version, uuid in ((4, status.dhcp_v4_options_uuid), (6, status.dhcp_v6_options_uuid)):
+            row = dhcp_key(row_key(name, f"IPv{version}"))
+            if uuid and state.world.get(DHCP_ROWS, row) is not None:
+                state.world.put(DHCP_ROWS, row, uuid)
 
 
 async def from_cluster(

@@ -21,14 +21,14 @@ NB_SCHEMA: Final = Path(__file__).with_name("ovn-nb.ovsschema")
 _INSTALLED: Final = Path("/usr/share/ovn/ovn-nb.ovsschema")
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], WireTables]:
-    """Schema and content of an NB database in any form. Raises OSError, ValueError.
+def read_file(path: Path) -> tuple[dict[str, Any], WireTables, bool]:
+    """Schema and content of an NB database, and whether it says the rows' UUIDs. Raises OSError, ValueError.
 
     Forms: a standalone file or a backup, a cluster member's file, `ovsdb-client dump -f json`, the readable form.
     """
     data = path.read_bytes()
     if data.startswith(b"OVSDB "):
-        return read_log(data)
+        return (*read_log(data), True)
     known: dict[str, Any] = orjson.loads(NB_SCHEMA.read_bytes())
     try:
         found = documents(data)
@@ -36,9 +36,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], WireTables]:
         raise ValueError(f"neither a database file of OVSDB nor JSON: {error}") from error
     if is_table_dump(found):
         tables, columns = read_table_dump(found)
-        return _schema_of_dump(columns, known), tables
+        return _schema_of_dump(columns, known), tables, True
     if is_readable(found):
-        return known, read_readable(found[0], DatabaseSchema.from_json(known))
+        return known, read_readable(found[0], DatabaseSchema.from_json(known)), False
     raise ValueError(
         "JSON, but neither the output of `ovsdb-client dump -f json` nor an object with a list of rows for each table"
     )
@@ -69,14 +69,17 @@ class FileDatabase:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         self.unread: dict[str, int] = {}
         """How many rows the tables have that were not asked for, those with none left out."""
+        self.says_uuids = True
+        """Whether the rows' UUIDs are those of the database that it was made from."""
         self.synced = asyncio.Event()
         self._listeners: list[Any] = []
 
     @classmethod
     async def read(cls, path: Path, columns: Mapping[str, Sequence[str]]) -> FileDatabase:
         """Read an NB database from a file. Raises OSError, ValueError."""
-        document, tables = read_file(path)
+        document, tables, says_uuids = read_file(path)
         database = cls(DatabaseSchema.from_json(document))
+        database.says_uuids = says_uuids
         if missing := database._missing(columns):
             raise ValueError(f"a database {database.name!r}, without the table {', '.join(missing)}")
         database.unread = {name: len(rows) for name, rows in tables.items() if rows and name not in columns}

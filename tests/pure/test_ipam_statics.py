@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.addresses import address, events, ippool, notes, port, ready, set_pod, stateful_set, subset, vip
-from tests.support.cluster import Cluster, Json, ip, merged, pod, subnet, vpc
+from tests.support.cluster import Cluster, Json, ip, merged, pod, subnet
 
 MAC = "00:00:00:aa:00:01"
 
@@ -72,8 +72,7 @@ Fix = Callable[[Cluster], object]
             {"ip_address": "10.24.0.9", "logical_switch": "s3"},
             "AddressOutOfRange: address 10.24.0.9 is not in subnet s3 10.23.0.0/24",
             lambda c: c.apply(
-                vpc("v9"),
-                subnet("s3", cidrBlock="10.21.0.0/24", gateway="10.21.0.1", excludeIps=["10.21.0.1"], vpc="v9"),
+                subnet("s3", cidrBlock="10.24.0.0/24", gateway="10.24.0.1", excludeIps=["10.24.0.1"], vpc="ovn-cluster")
             ),
         ),
         (
@@ -81,15 +80,14 @@ Fix = Callable[[Cluster], object]
             {"ip_address": "10.24.0.9", "logical_switch": "s3"},
             "gateway of subnet s3",
             lambda c: c.apply(
-                vpc("v9"),
-                subnet("s3", cidrBlock="10.21.0.0/24", gateway="10.21.0.1", excludeIps=["10.21.0.1"], vpc="v9"),
+                subnet("s3", cidrBlock="10.24.0.0/24", gateway="10.24.0.1", excludeIps=["10.24.0.1"], vpc="ovn-cluster")
             ),
         ),
         (
             stateful_set("a/web", 1),
             {"logical_switch": "nowhere", "ip_address": "10.24.0.9"},
             "NoSubnet",
-            lambda c: c.apply(vpc("v9"), subnet("nowhere", cidrBlock="10.21.0.0/24", vpc="v9")),
+            lambda c: c.apply(subnet("nowhere", cidrBlock="10.24.0.0/24", vpc="ovn-cluster")),
         ),
     ],
     ids=["pod", "vip", "reservation", "mac", "range", "gateway", "subnet"],

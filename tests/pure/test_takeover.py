@@ -6,7 +6,6 @@ feature, as the spec says that they look, and plans: nothing may be changed or r
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -113,12 +112,6 @@ def network_policies(site: Site) -> None:  # D.6, D.7, D.4 (node ACLs)
     site.add("Meter", {"name": "deny.all.dist_to-lport_meter", "unit": "pktps"})
 
 
-def private_subnet(site: Site) -> None:  # D.2.1, D.2.2: ACLs of a switch
-    for priority, match in ((1000, "ip"), (1001, "ip4.src == 10.17.0.0/24 && ip4.dst == 10.17.0.0/24")):
-        columns = {"priority": priority, "match": match, "direction": "to-lport", "action": "drop", "tier": 2}
-        site.add("ACL", {**columns, "external_ids": {"parent": "sub-dist"}}, ("Logical_Switch", "sub-dist", "acls"))
-
-
 def services(site: Site) -> None:  # D.9, D.11, D.12, D.14 (DNAT)
     balancer = site.row("Load_Balancer", "cluster-tcp-loadbalancer")
     balancer["vips"] |= {"10.96.9.9:80": "10.17.0.11:80", "192.0.2.99:443": "10.17.0.12:443"}
@@ -132,83 +125,18 @@ def services(site: Site) -> None:  # D.9, D.11, D.12, D.14 (DNAT)
     balancer["health_check"] = "Load_Balancer_Health_Check:10.96.9.9:80"
 
 
-def attachments(site: Site) -> None:  # D.3: further networks of a pod
-    site.port("ovn-default", "web1.dist.net1.dist.ovn", pod="dist/web1")
-    for group in ("node.node1", "ovn.default.node1"):
-        held = site.row("Port_Group", group).get("ports", [])
-        more = [*(held if isinstance(held, list) else [held]), "Logical_Switch_Port:web1.dist.net1.dist.ovn"]
-        site.row("Port_Group", group)["ports"] = more
-    ip = copy.deepcopy(site.objects["ips"][0])
-    ip["metadata"] = {"name": "web1.dist.net1.dist.ovn", "labels": {"ovn.kubernetes.io/ip_reserved": "false"}}
-    ip["spec"] = {"subnet": "ovn-default", "podName": "web1", "namespace": "dist", "v4IpAddress": "10.16.9.9"}
-    site.objects["ips"].append(ip)
-
-
-def vips(site: Site) -> None:  # D.13, D.2 (spec.vips), D.3 (aaps)
-    site.port("sub-dist", "lbvip.dist", values={"arp_proxy": "true"}, pod="dist/lbvip")
-    site.port("sub-dist", "vip1", "virtual", {"virtual-ip": "10.17.0.200", "virtual-parents": "web1.dist"})
-    site.port("sub-dist", "sub-dist-vip-10.17.0.201", "virtual", {"virtual-ip": "10.17.0.201"})
-    port = site.row("Logical_Switch_Port", "web1.dist")
-    port["external_ids"] |= {"vips": "10.17.0.200", "attach-vips": "true"}
-    port["port_security"] = f"{port['addresses']} 10.17.0.200"
-    site.annotate("web1", aaps="vip1", port_security="true")
-
-
 def layer2_forward(site: Site) -> None:  # B.1, D.3
     port = site.row("Logical_Switch_Port", "web1.dist")
     port["addresses"] = [port["addresses"], "unknown"]
     site.annotate("web1", layer2_forward="true")
 
 
-def virtual_machine(site: Site) -> None:  # D.3 (keep-vm-ip), D.22
-    site.port("ovn-default", "vm1.dist", pod="dist/vm1")
-    site.port(
-        "ovn-default", "vm2.dist", values={"requested-chassis": "a,b", "activation-strategy": "rarp"}, pod="dist/vm2"
-    )
-    held = site.row("Port_Group", "node.node2").get("ports", [])
-    site.row("Port_Group", "node.node2")["ports"] = [
-        *(held if isinstance(held, list) else [held]),
-        "Logical_Switch_Port:vm1.dist",
-    ]
-    pod = copy.deepcopy(site.objects["pods"][0])
-    pod["metadata"] |= {"name": "virt-launcher-vm1-abcde", "namespace": "dist", "uid": "uid-of-vm1"}
-    pod["metadata"]["annotations"] = {
-        "ovn.kubernetes.io/virtualmachine": "vm1",
-        "ovn.kubernetes.io/allocated": "true",
-        "ovn.kubernetes.io/ip_address": "10.16.9.9",
-        "ovn.kubernetes.io/logical_switch": "ovn-default",
-    }
-    site.objects["pods"].append(pod)
-    for name in ("vm1", "vm2"):
-        lease = {"subnet": "ovn-default", "podName": name, "namespace": "dist", "podType": "VirtualMachine"}
-        labels = {"ovn.kubernetes.io/ip_reserved": "false"}
-        meta = {"name": f"{name}.dist", "labels": labels, "finalizers": ["kubeovn.io/kube-ovn-controller"]}
-        site.objects["ips"].append({"metadata": meta, "spec": lease})
-
-
-def underlay_to_overlay(site: Site) -> None:  # D.2.3, D.2 (localnet, multicast)
-    u2o = {"isU2ORoutePolicy": "true", "subnet": "ul"}
-    site.policy(31000, "ip4.dst == $ul.u2o_exclude_ip.ip4 && ip4.src == 10.60.0.0/24", **u2o)
-    site.policy(29400, "ip4.dst == 10.60.0.0/24", **u2o)
-    site.policy(30060, "ip4.src == 10.60.0.0/24 && ip4.dst == 10.60.0.0/24", **u2o, isU2OOverlayOnlyRoutePolicy="true")
-    site.policy(29000, "ip4.src == 10.60.0.0/24", **u2o)
-    site.policy(29401, "ip4.src == $ul.node1_ip4", **u2o, node="node1", svcCidr="10.96.0.0/12")
-    site.address_set("ul.u2o_exclude_ip.ip4", subnet="ul", isU2ORoutePolicy="true")
-    site.group("ul.node1", lr="ovn-cluster", ls="ul", u2o="true")
-    site.port("sub-dist", "localnet.sub-dist", "localnet", {"network_name": "net1"})
-    site.port("sub-dist", "mcast-querier.sub-dist", pod="default/mcast-querier.sub-dist")
-    site.row("Logical_Switch", "sub-dist")["other_config"] = {"mcast_snoop": "true", "mcast_querier": "true"}
-
-
-def external_gateway(site: Site) -> None:  # D.18, D.5 (external, BFD), D.14
+def external_gateway(site: Site) -> None:  # D.18, D.14
     site.add("Logical_Switch", {"name": "external"})
     site.port("external", "localnet.external", "localnet", {"network_name": "external"})
     site.port("external", "external-ovn-cluster", "router", {"router-port": "ovn-cluster-external"})
-    site.port("external", "external-vpc1", "router", {"router-port": "vpc1-external"})
     site.port("external", "node-node1-eip")
     site.router_port("ovn-cluster", "ovn-cluster-external")
-    site.router_port("vpc1", "vpc1-external")
-    site.router_port("vpc1", "bfd@vpc1", options={"bfd-only": "true"})
     site.nb["Gateway_Chassis"] = [{"name": "ovn-cluster-external-c1", "chassis_name": "c1", "priority": 100}]
     site.row("Logical_Router_Port", "ovn-cluster-external")["gateway_chassis"] = (
         "Gateway_Chassis:ovn-cluster-external-c1"
@@ -218,21 +146,20 @@ def external_gateway(site: Site) -> None:  # D.18, D.5 (external, BFD), D.14
         {"type": "dnat_and_snat", "external_ip": "192.0.2.61", "logical_ip": "10.17.0.12"},
     ]
     site.row("Logical_Router", "ovn-cluster")["nat"] = ["NAT:192.0.2.60", "NAT:192.0.2.61"]
-    site.add("BFD", {"dst_ip": "192.0.2.254", "logical_port": "vpc1-external"})
-    site.policy(29250, "ip4.src == 10.17.0.250", subnet="sub-dist")
+    site.policy(29250, "ip4.src == 10.17.0.11", subnet="sub-dist")
+    site.annotate("web1", eip="192.0.2.60")
+    site.row("Port_Group", "sub.dist.node1").pop("ports")
     route = {"ip_prefix": "10.17.0.250", "nexthop": "192.0.2.254", "policy": "src-ip"}
     site.add("Logical_Router_Static_Route", route, ("Logical_Router", "ovn-cluster", "static_routes"))
 
 
-def gateways_and_dns(site: Site) -> None:  # D.15, D.16, D.2.3 (node-local DNS)
+def gateways(site: Site) -> None:  # D.15, D.16
     site.policy(29200, "ip4.src == 10.20.0.0/24", "vpc1", **{"vpc-nat-gateway": "gw1", "af": "4"})
     site.policy(29190, "ip4.src == 10.20.0.0/24", "vpc1", **{"vpc-nat-gateway": "gw1", "af": "4"})
     site.group("VEG.0123456789ab", **{"vpc-egress-gateway": "ns/veg", "af": "4"})
     site.policy(29100, "ip4.src == $VEG.0123456789ab.ipv4", "vpc1", **{"vpc-egress-gateway": "ns/veg", "af": "4"})
     site.policy(29090, "ip4.src == $VEG.0123456789ab.ipv4", "vpc1", **{"vpc-egress-gateway": "ns/veg", "af": "4"})
     site.address_set("VEG.0123456789ab.ipv4", **{"vpc-egress-gateway": "ns/veg", "af": "4"})
-    dns = {"node": "node1", "address-family": "4", "isLocalDnsCache": "true"}
-    site.policy(30000, "ip4.src == $node.node1_ip4 && ip4.dst == 169.254.25.10", **dns)
 
 
 def interconnection(site: Site) -> None:  # D.19
@@ -251,12 +178,7 @@ def interconnection(site: Site) -> None:  # D.19
     site.row("Logical_Router", "ovn-cluster")["static_routes"] = [routes, "Logical_Router_Static_Route:10.98.0.0/24"]
 
 
-def peering_dhcp_and_others(site: Site) -> None:  # D.5, D.2 (DHCP), D.17, foreign users
-    site.router_port("vpc1", "vpc1-vpc9", peer="vpc9-vpc1")
-    options = {"cidr": "10.17.0.0/24", "options": {"lease_time": "3600"}}
-    site.nb["DHCP_Options"] = [{**options, "external_ids": {**VENDOR, "ls": "sub-dist", "protocol": "IPv4"}}]
-    site.row("Logical_Switch_Port", "web1.dist")["dhcpv4_options"] = "DHCP_Options:10.17.0.0/24"
-    site.row("Logical_Router_Port", "ovn-cluster-sub-dist")["ipv6_ra_configs"] = {"send_periodic": "true"}
+def rows_of_others(site: Site) -> None:  # D.17, foreign users
     site.nb["Logical_Switch"].append({"name": "somebody-elses", "ports": "Logical_Switch_Port:their-port"})
     site.nb["Logical_Switch_Port"].append({"name": "their-port"})
     site.nb["Logical_Router"].append({"name": "their-router"})
@@ -268,17 +190,12 @@ FEATURES: list[Callable[[Site], None]] = [
     security_group,
     default_security_group,
     network_policies,
-    private_subnet,
     services,
-    attachments,
-    vips,
     layer2_forward,
-    virtual_machine,
-    underlay_to_overlay,
     external_gateway,
-    gateways_and_dns,
+    gateways,
     interconnection,
-    peering_dhcp_and_others,
+    rows_of_others,
 ]
 
 
