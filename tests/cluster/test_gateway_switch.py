@@ -114,6 +114,6 @@ async def test_no_packet_is_lost(cluster: Cluster) -> None:
         tell(ping, signal.SIGINT)
         output = (await ping.communicate())[0].decode()
         sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", output)[0])
-        assert sent > 100
+        assert sent > 30
         # The last one may be on its way.
         assert received >= sent - 1, output[-400:]
