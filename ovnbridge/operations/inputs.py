@@ -108,6 +108,8 @@ def _objects(document: Any, place: str, warn: Callable[[str], None], kind: str =
         else:
             warn(f"{place}: an object without kind: {document['metadata']['name']}")
     elif document and "kind" not in document and all(isinstance(v, list | dict) for v in document.values()):
+        if not any(str(plural) in _BY_PLURAL for plural in document):
+            warn = _once(warn)  # something else entirely, such as a readable NB database
         for plural, entries in document.items():
             named = _BY_PLURAL.get(str(plural), f"({plural})")
             yield from _objects(entries, f"{place}, {plural}", _once(warn), named)
