@@ -243,11 +243,14 @@ async def fix(values: argparse.Namespace) -> dict[str, Any]:
 async def _leader(kubeconfig: str) -> str:
     """Where the controller that leads serves: the pod that the lease `kube-ovn-controller` names."""
     connection = await Connection.open(kubeconfig=kubeconfig or None)
+    holder = ""
     try:
         lease = await connection.get(LEASE, "kube-system", "kube-ovn-controller")
         holder = (lease.get("spec") or {}).get("holderIdentity") or ""
         pod = await connection.get(POD, "kube-system", holder) if holder else {}
     except ApiError as error:
+        if holder and error.status == 404:
+            raise InputError(f"{holder} leads and is no pod in kube-system; give --controller URL") from error
         raise InputError(f"the controller that leads cannot be found ({error}); give --controller URL") from error
     finally:
         await connection.close()
