@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 
 help:
 	@echo "make demo       bring up a three-node cluster on this machine, run an example, tear down"
-	@echo "make test       all tests that fit in minutes      make test-full  also the long matrices"
+	@echo "make test       all tests that fit in minutes      make test-full  also the long ones"
 	@echo "make lint       ruff, mypy --strict, layer contract"
 	@echo "make kube       build a real Kubernetes control plane from the Go module registry (cached)"
 	@echo "make bench      measure; figures go to build/bench.json"
@@ -40,6 +40,7 @@ test: system $(VENV)/.installed $(SHIM)
 
 test-full: system $(VENV)/.installed $(SHIM) kube
 	@$(PYTEST) -m "slow or real_kubernetes"
+	@$(PYTEST) -m "hypothesis and not slow and not real_kubernetes" --hypothesis-profile=long --timeout 3600
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check ovnbridge tests tools bench

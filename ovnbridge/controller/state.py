@@ -11,9 +11,7 @@ import msgspec
 from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, compiled_port, owns
-from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
-from ovnbridge.compile.vip import ROUTER_MAC
-from ovnbridge.compile.vpc_routes import BFD_SESSIONS
+from ovnbridge.controller.followed import RowFacts
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
@@ -53,7 +51,7 @@ from ovnbridge.model.resource import (
 )
 from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
 from ovnbridge.ovsdb.schema import DatabaseSchema
-from ovnbridge.ovsdb.tables import Changes, RowChange, SetDelta
+from ovnbridge.ovsdb.tables import Changes, SetDelta
 from ovnbridge.reactor import KubeSource, Reactor
 
 log = logging.getLogger(__name__)
@@ -80,7 +78,6 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
 OPTIONAL_KINDS: Final = frozenset({"VirtualMachine", "VirtualMachineInstance", "NetworkAttachmentDefinition"})
 """Kinds that a cluster may not know: an absent definition means that there are no such objects."""
 
-ROUTER_PORTS: Final = "Logical_Router_Port"
 NB_COLUMNS: Final = monitored_columns(NORTHBOUND)
 """NB columns to replicate."""
 
@@ -96,8 +93,7 @@ class ControllerState:
         self._touched: set[RowKey] = set()
         self._schema: DatabaseSchema | None = None
         self._database = database
-        self._dhcp_rows: dict[str, str] = {}
-        """UUID of a DHCP_Options row → its World key."""
+        self._facts = RowFacts(self.world, self.replica.key_of)
         self.replica.subscribe(self._touched.update)
         database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
         self.source = KubeSource(
@@ -136,12 +132,10 @@ class ControllerState:
 
     def _database_changed(self, changes: Changes) -> None:
         """Tell the reactor what to compare; of sets that members fill, only what came or went."""
-        for uuid, change in changes.get("BFD", {}).items():
-            self.world.put(BFD_SESSIONS, uuid, True if change.new is not None else None)
-            self.reactor.wake()
         whole = self._touched.copy()
         self._touched.clear()
-        self._follow_dhcp_rows(changes.get("DHCP_Options", {}))
+        if self._facts.follow(changes):
+            self.reactor.wake()
         if self._schema is not None and self._database.schema is not self._schema:
             log.info("the database's schema changed: what it can hold is compared anew")
             self.describe_schema()
@@ -150,8 +144,6 @@ class ControllerState:
         for table, rows in changes.items():
             for uuid, change in rows.items():
                 key = self.replica.key_of(table, uuid) if change.new is not None else None
-                if table == ROUTER_PORTS and key is not None:
-                    self._router_port_changed(key)
                 if key is None:
                     continue
                 if change.old is None:
@@ -160,24 +152,6 @@ class ControllerState:
                     whole.discard((table, key))
                     self.reactor.members_changed((table, key), members)
         self.reactor.rows_changed(whole)
-
-    def _follow_dhcp_rows(self, rows: Mapping[str, RowChange]) -> None:
-        """Subnets' statuses name the UUIDs of their DHCP options."""
-        for uuid, change in rows.items():
-            before = self._dhcp_rows.pop(uuid, None)
-            key = self.replica.key_of("DHCP_Options", uuid) if change.new is not None else None
-            if before is not None and self.world.get(DHCP_ROWS, before) == uuid:
-                self.world.put(DHCP_ROWS, before, None)
-            if key is not None:
-                self._dhcp_rows[uuid] = dhcp_key(key)
-                self.world.put(DHCP_ROWS, dhcp_key(key), uuid)
-        if rows:
-            self.reactor.wake()
-
-    def _router_port_changed(self, key: Key) -> None:
-        """Load balancers' addresses answer with the MAC of their router's port, which may be older than we are."""
-        row = self.replica.find(ROUTER_PORTS, key)
-        self.world.put(ROUTER_MAC, str(key), row.columns.get("mac") if row is not None else None)
 
     def _members(self, table: str, key: Key, old: Mapping[str, Any]) -> set[tuple[str, Atom]] | None:
         """The members of a row that a change is about, None when it is about more."""

@@ -1,4 +1,4 @@
-"""What the Kubernetes edge tells about itself, read when a /metrics page is asked for (`observe/kubernetes.py`)."""
+"""What the Kubernetes edge tells about itself, read when a /metrics page is asked for (`observe/figures.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.writer import Writer
-from ovnbridge.observe.kubernetes import Figure
+from ovnbridge.observe.figures import Figure
 
 _PREFIX = "ovnbridge_kubernetes"
 

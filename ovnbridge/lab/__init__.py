@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ovnbridge.lab.lab import Lab
     from ovnbridge.lab.matrix import Matrix
     from ovnbridge.lab.options import Network
-    from ovnbridge.lab.remote import Completed
+    from ovnbridge.lab.processes import Completed
 
 __all__ = ["Completed", "Lab", "LabError", "Matrix", "Network"]
 
-_MODULES = {"Completed": "remote", "Lab": "lab", "LabError": "errors", "Matrix": "matrix", "Network": "options"}
+_MODULES = {"Completed": "processes", "Lab": "lab", "LabError": "errors", "Matrix": "matrix", "Network": "options"}
 
 
 def __getattr__(name: str) -> Any:

@@ -220,6 +220,9 @@ async def _logs(values: argparse.Namespace) -> int:
 async def _node(values: argparse.Namespace) -> int:
     lab = await _attach(values)
     prefix = await lab.remote.in_machine(values.node)
+    # As on a real node, where the pods of ovnbridge have these: `ovnbridge doctor` needs no flags then.
+    os.environ["KUBECONFIG"] = str(lab.remote.paths.nodes_kubeconfig)
+    os.environ["OVN_NB_ADDR"], os.environ["OVN_SB_ADDR"] = lab.options.remotes(6641), lab.options.remotes(6642)
     await lab.close()
     return _become(prefix, values.command_line)
 

@@ -19,7 +19,8 @@ from ovnbridge.lab.launch import Launcher
 from ovnbridge.lab.matrix import Matrix
 from ovnbridge.lab.options import LabOptions, Network
 from ovnbridge.lab.ovn import file_stem
-from ovnbridge.lab.remote import Completed, Remote, complete
+from ovnbridge.lab.processes import Completed, complete
+from ovnbridge.lab.remote import Remote
 from ovnbridge.model.resource import EVENT, POD, Resource
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovnbridge.lab.errors import LabError
@@ -110,16 +111,30 @@ class Component:
             return log.read().decode(errors="replace").strip()
 
 
-async def run(
-    *command: str, stdin: str | None = None, environment: Mapping[str, str] | None = None, timeout: float = 30
-) -> str:
-    """Runs a short command to its end; returns what it printed, or raises with what it complained about."""
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def complete(
+    command: Sequence[str],
+    *,
+    stdin: str | None = None,
+    timeout: float = 10,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Runs a command to its end. When time is up, or we are cancelled, its whole session is killed."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **(environment or {})},
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(timeout):
@@ -128,13 +143,21 @@ async def run(
         raise LabError(f"{' '.join(command)}: no end after {timeout:g} s") from None
     finally:
         if process.returncode is None:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    if process.returncode:
-        raise LabError(
-            f"{' '.join(command)}: {error.decode(errors='replace').strip() or f'status {process.returncode}'}"
-        )
-    return out.decode(errors="replace")
+    assert process.returncode is not None
+    return Completed(process.returncode, out.decode(errors="replace"), error.decode(errors="replace"))
+
+
+async def run(
+    *command: str, stdin: str | None = None, environment: Mapping[str, str] | None = None, timeout: float = 30
+) -> str:
+    """Runs a short command to its end; returns what it printed, or raises with what it complained about."""
+    found = await complete(command, stdin=stdin, timeout=timeout, environment=environment)
+    if found.returncode:
+        raise LabError(f"{' '.join(command)}: {found.stderr.strip() or f'status {found.returncode}'}")
+    return found.stdout
 
 
 async def wait_for_socket(path: Path, component: Component, timeout: float = 20) -> None:

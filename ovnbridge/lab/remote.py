@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import http.client
 import os
-import signal
 import socket
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +17,6 @@ from ovnbridge.lab.launch import supervisor_pid
 from ovnbridge.lab.paths import LabPaths
 
 _CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=300)
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 class Remote:
@@ -138,33 +124,3 @@ def _inner_pid(pid: int, supervisor: int) -> int | None:
     except OSError:
         return None
     return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
-
-
-async def complete(
-    command: Sequence[str],
-    *,
-    stdin: str | None = None,
-    timeout: float = 10,
-    environment: Mapping[str, str] | None = None,
-) -> Completed:
-    """Runs a command to its end. When time is up, or we are cancelled, its whole session is killed."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(environment or {})},
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout):
-            out, error = await process.communicate(None if stdin is None else stdin.encode())
-    except TimeoutError:
-        raise LabError(f"{' '.join(command)}: no end after {timeout:g} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    assert process.returncode is not None
-    return Completed(process.returncode, out.decode(errors="replace"), error.decode(errors="replace"))

@@ -1,6 +1,6 @@
 """/metrics, /livez, /readyz and /healthz of a process, shared by its roles (spec E.8, node B2 step 10).
 
-Roles may add actions, which are asked for by POST; only from this machine, unless an action says otherwise.
+Roles may add actions, which are asked for by POST; an action may be for this machine's own users only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class HealthServer:
         self.metrics = Metrics()
         self._live: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
-        self._actions: dict[str, tuple[Action, bool]] = {}
+        self._actions: dict[str, tuple[Action, str]] = {}
         self._runners: list[web.AppRunner] = []
         self._refresh: list[Callable[[], None]] = []
 
@@ -42,9 +42,10 @@ class HealthServer:
         """Add a readiness check."""
         self._ready[name] = check
 
-    def action(self, name: str, do: Action, *, remote: bool = False) -> None:
-        """Do something at `POST /name`; `remote`: also when another machine asks."""
-        self._actions[name] = (do, remote)
+    def action(self, name: str, do: Action, *, refusal: str = "") -> None:
+        """Do something at `POST /name`. Other machines are answered `refusal`, which says what to do instead; when it
+        is empty they may ask too."""
+        self._actions[name] = (do, refusal)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before each /metrics page is rendered."""
@@ -85,9 +86,9 @@ class HealthServer:
         name = request.match_info["action"]
         if name not in self._actions:
             raise web.HTTPNotFound(text=f"no such action: {name}\n")
-        do, remote = self._actions[name]
-        if not remote and not _local(request.remote):
-            raise web.HTTPForbidden(text=f"{name} is only for this machine's own users\n")
+        do, refusal = self._actions[name]
+        if refusal and not _local(request.remote):
+            raise web.HTTPForbidden(text=f"{refusal}\n")
         log.info("asked for action=%s by=%s", name, request.remote)
         return web.json_response(await do())
 

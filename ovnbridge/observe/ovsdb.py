@@ -1,14 +1,10 @@
-"""Metrics of a replicated OVSDB database and of its committer.
-
-Used by the roles: `export_database` once per `ovsdb.client.Database`, `export_committer` once per
-`ovsdb.committer.Committer`. Either returns a function for `HealthServer.before_scrape`, which brings what is only
-sampled (queues, rows, counters) up to date; histograms are filled as things happen.
-"""
+"""Connections and transactions of an OVSDB database as metrics, observed as they happen; for the rest see
+`observe/figures.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from ovnbridge.observe.metrics import Metrics
 
@@ -30,60 +26,6 @@ _CAUSES: Final = (
 )
 """Text in a reason → value of the label `cause`; anything else is `other`, or `unreachable` before a connection."""
 _BATCHES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-_COMMITTED: Final = (
-    ("transactions", "transactions sent"),
-    ("operations", "operations in transactions sent"),
-    ("items", "rows in transactions sent"),
-    ("conflicts", "rows that were compared again since somebody else had changed them meanwhile"),
-    ("bisects", "refused transactions that were divided"),
-    ("retries", "transactions repeated since their outcome was unknown or the server had trouble"),
-    ("bad_rows", "refusals of single rows"),
-)
-
-
-class ObservedDatabase(Protocol):
-    """What is looked at of a `Database`."""
-
-    name: str
-    rows: dict[str, dict[str, dict[str, Any]]]
-
-    @property
-    def connected(self) -> bool:
-        """Whether the rows are complete and up to date."""
-
-    def on_state(self, listener: Callable[[str, str, str], None], /) -> None:
-        """Call `listener(state, remote, reason)` at every change of the connection's state."""
-
-
-class ObservedSetbacks(Protocol):
-    """What is looked at of a committer's setbacks."""
-
-    @property
-    def refused(self) -> Sized:
-        """Rows that the database refuses."""
-
-    @property
-    def waiting(self) -> Sized:
-        """Rows that wait for others."""
-
-
-class ObservedCommitter(Protocol):
-    """What is looked at of a `Committer`; `stats` has an integer attribute for each of the counters."""
-
-    @property
-    def stats(self) -> Any:
-        """Counters since the start."""
-
-    @property
-    def queued(self) -> int:
-        """Rows to be compared."""
-
-    @property
-    def setbacks(self) -> ObservedSetbacks:
-        """Rows that cannot be committed at present."""
-
-    def on_transaction(self, listener: Callable[[int, float], None], /) -> None:
-        """Call `listener(rows, seconds)` after each transaction that was committed."""
 
 
 def cause(state: str, reason: str) -> str:
@@ -94,11 +36,11 @@ def cause(state: str, reason: str) -> str:
     return "unreachable" if state == "failed" else "other"
 
 
-def export_database(metrics: Metrics, database: ObservedDatabase) -> Callable[[], None]:
-    """Count reconnects by cause and synchronisations by kind; show whether there is a connection, and the rows."""
-    labels = {"database": database.name}
+def connection_observer(metrics: Metrics, database: str) -> Callable[[str, str, str], None]:
+    """For `Database.on_state`: counts losses and failures by cause, synchronisations by kind, changes of the schema."""
+    labels = {"database": database}
 
-    def changed(state: str, remote: str, reason: str) -> None:
+    def observe(state: str, remote: str, reason: str) -> None:
         if state in ("disconnected", "failed"):
             doc = "Connections lost, refused or failed, by cause"
             metrics.count("ovnbridge_ovsdb_disconnects_total", doc, {**labels, "cause": cause(state, reason)})
@@ -108,38 +50,16 @@ def export_database(metrics: Metrics, database: ObservedDatabase) -> Callable[[]
         elif state == "schema changed":
             metrics.count("ovnbridge_ovsdb_schema_changes_total", "Changes of the server's schema", labels)
 
-    def refresh() -> None:
-        doc = "Whether the replica is complete and up to date"
-        metrics.gauge("ovnbridge_ovsdb_connected", doc, int(database.connected), labels)
-        for table, rows in database.rows.items():
-            metrics.gauge("ovnbridge_ovsdb_replica_rows", "Replicated rows", len(rows), {**labels, "table": table})
-
-    database.on_state(changed)
-    return refresh
+    return observe
 
 
-def export_committer(metrics: Metrics, database: str, committer: ObservedCommitter) -> Callable[[], None]:
-    """Show the queue and the rows that cannot be committed, count what was done, measure batches and their latency."""
+def transaction_observer(metrics: Metrics, database: str) -> Callable[[int, float], None]:
+    """For `Committer.on_transaction`: sizes and latencies of what was committed."""
     labels = {"database": database}
-    counted: dict[str, int] = dict.fromkeys((name for name, _ in _COMMITTED), 0)
 
-    def committed(rows: int, seconds: float) -> None:
+    def observe(rows: int, seconds: float) -> None:
         doc = "Rows in a transaction"
         metrics.observe("ovnbridge_committer_batch_rows", doc, rows, labels, _BATCHES)
         metrics.observe("ovnbridge_committer_commit_seconds", "From sending to the reply", seconds, labels)
 
-    def refresh() -> None:
-        gauges: Mapping[str, tuple[str, int]] = {
-            "queue": ("Rows to be compared", committer.queued),
-            "refused_rows": ("Rows that the database refuses at present", len(committer.setbacks.refused)),
-            "waiting_rows": ("Rows that wait for rows that do not exist", len(committer.setbacks.waiting)),
-        }
-        for name, (doc, value) in gauges.items():
-            metrics.gauge(f"ovnbridge_committer_{name}", doc, value, labels)
-        for name, doc in _COMMITTED:
-            value = getattr(committer.stats, name)
-            metrics.count(f"ovnbridge_committer_{name}_total", doc.capitalize(), labels, value - counted[name])
-            counted[name] = value
-
-    committer.on_transaction(committed)
-    return refresh
+    return observe

@@ -134,7 +134,9 @@ async def _explain(values: argparse.Namespace) -> int:
 def _text(entry: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in entry.items():
-        if isinstance(value, dict):
+        if not value and isinstance(value, (dict, list, str)):
+            lines.append(f"{indent}{name}: none")
+        elif isinstance(value, dict):
             lines += [f"{indent}{name}:", *_text(value, indent + "  ")]
         elif isinstance(value, list):
             lines.append(f"{indent}{name}:")

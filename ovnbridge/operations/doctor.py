@@ -81,12 +81,15 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
     facts = await gather(state, settings, southbound, servers)
     findings = [_unreadable(text) for text in notes.problems] + examine(facts)
     if values.node:
+        if values.node not in facts.all("Node"):
+            known = ", ".join(sorted(facts.all("Node"))) or "none"
+            raise InputError(f"this machine is no node called {values.node!r}: give --node NAME (nodes: {known})")
         findings += doctor_node.examine(facts, await doctor_node.collect(values.node, values.ovs))
     if values.output == "json":
         document = report(findings, southbound=southbound is not None, node=values.node, fix=asked)
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        print(text(findings, southbound=southbound is not None))
+        print(text(findings, southbound=southbound is not None, fix=asked))
     return _FINDINGS if any(finding.severity != "note" for finding in findings) else 0
 
 
@@ -143,9 +146,10 @@ def report(findings: Sequence[Finding], *, southbound: bool, node: str, fix: Map
     }
 
 
-def text(findings: Sequence[Finding], *, southbound: bool) -> str:
+def text(findings: Sequence[Finding], *, southbound: bool, fix: Mapping[str, Any]) -> str:
     """The findings for people."""
-    lines = [finding.text() for finding in findings if finding.severity != "note"]
+    lines = [_fixed(fix)] if fix else []
+    lines += [finding.text() for finding in findings if finding.severity != "note"]
     for finding in findings:
         if finding.severity == "note":
             shown = ", ".join(finding.objects[:3]) + (", …" if len(finding.objects) > 3 else "")
@@ -153,8 +157,19 @@ def text(findings: Sequence[Finding], *, southbound: bool) -> str:
     if not southbound:
         lines.append("not examined: OVN SB (give --sb)")
     counts = Counter(finding.severity for finding in findings)
-    lines.append(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes")
+    lines.append(", ".join(_counted(counts[severity], severity) for severity in ("error", "warning", "note")))
     return "\n".join(lines)
+
+
+def _fixed(fix: Mapping[str, Any]) -> str:
+    """What a self-check has put right."""
+    repaired = sum(fix["drift"].values()) + sum(fix["differences"].values())
+    done = f"{repaired} put right" if repaired else "nothing to put right"
+    return f"{fix['controller']} compared {_counted(fix['rows'], 'row')}: {done}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 # -- OVN SB and the servers
@@ -243,11 +258,14 @@ async def fix(values: argparse.Namespace) -> dict[str, Any]:
 async def _leader(kubeconfig: str) -> str:
     """Where the controller that leads serves: the pod that the lease `kube-ovn-controller` names."""
     connection = await Connection.open(kubeconfig=kubeconfig or None)
+    holder = ""
     try:
         lease = await connection.get(LEASE, "kube-system", "kube-ovn-controller")
         holder = (lease.get("spec") or {}).get("holderIdentity") or ""
         pod = await connection.get(POD, "kube-system", holder) if holder else {}
     except ApiError as error:
+        if holder and error.status == 404:
+            raise InputError(f"{holder} leads and is no pod in kube-system; give --controller URL") from error
         raise InputError(f"the controller that leads cannot be found ({error}); give --controller URL") from error
     finally:
         await connection.close()

@@ -26,6 +26,7 @@ from ovnbridge.ovsdb.transport import TlsFiles
 Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
 _BY_PLURAL = {resource.plural: resource.kind for resource, _ in KINDS}
+_ANSWER_SECONDS = 10.0
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -202,6 +203,7 @@ async def from_cluster(
         connection = await Connection.open(kubeconfig=kubeconfig or None)
     except (ApiError, OSError, ValueError) as error:
         raise InputError(f"no Kubernetes API: {error}") from error
+    await _answers(connection)
     reflectors = [
         Reflector(
             connection=connection,
@@ -227,3 +229,14 @@ async def from_cluster(
         await asyncio.gather(*tasks, return_exceptions=True)
         await connection.close()
     return state, notes
+
+
+async def _answers(connection: Connection) -> None:
+    """One clear word about an API server that is not there, instead of one from each reflector. Raises InputError."""
+    try:
+        await connection.request("GET", "/version", timeout=_ANSWER_SECONDS)
+    except ApiError as error:
+        if error.unreachable:
+            await connection.close()
+            raise InputError(f"the Kubernetes API does not answer: {error}") from error
+        # Whoever may not read /version may still read what matters.

@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ovnbridge.compile import UNITS
@@ -19,16 +19,17 @@ from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
-from ovnbridge.kube.figures import figures
+from ovnbridge.kube.figures import figures as kubernetes_figures
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
 from ovnbridge.model.ovn import NORTHBOUND, Key
-from ovnbridge.observe.kubernetes import expose
+from ovnbridge.observe.figures import Figure, expose
 from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
-from ovnbridge.observe.ovsdb import export_committer, export_database
+from ovnbridge.observe.ovsdb import connection_observer, transaction_observer
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.errors import Deposed
+from ovnbridge.ovsdb.figures import figures as northbound_figures
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
@@ -70,6 +71,7 @@ class Controller:
         self.state = ControllerState(self.database)
         self.leading = False
         self._writer: Writer | None = None
+        self._committer: Committer | None = None
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -83,11 +85,11 @@ class Controller:
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
         metrics = shared.health.metrics
-        shared.health.before_scrape(expose(metrics, lambda: figures(cache, self._writer)))
-        shared.health.before_scrape(export_database(metrics, self.database))
+        self.database.on_state(connection_observer(metrics, self.database.name))
+        shared.health.before_scrape(expose(metrics, lambda: self._figures(cache)))
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch_loop(shared.health.metrics), name="loop lag")
+            tasks.create_task(watch_loop(metrics), name="loop lag")
             tasks.create_task(self.database.run(), name="northbound")
             await asyncio.gather(cache.synced(), self.database.synced.wait())
             await self.state.start(compile_options(settings))
@@ -140,9 +142,9 @@ class Controller:
             now=lambda: datetime.now(UTC),
             version=cache.version,
         )
-        self._shared.health.before_scrape(export_committer(self._shared.health.metrics, self.database.name, committer))
+        committer.on_transaction(transaction_observer(self._shared.health.metrics, self.database.name))
         log.info("leading epoch=%s", leadership.epoch)
-        self.leading, self._writer = True, writer
+        self.leading, self._writer, self._committer = True, writer, committer
         try:
             writer.baseline(list(self.state.engine.desired.object_keys()))
             self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
@@ -150,7 +152,7 @@ class Controller:
                 tasks.create_task(committer.run(), name="committer")
                 tasks.create_task(writer.run(), name="writer")
         finally:
-            self.leading, self._writer = False, None
+            self.leading, self._writer, self._committer = False, None, None
             self.state.reactor.detach()
 
     def _bad_row(self, table: str, key: Key, text: str) -> None:
@@ -172,6 +174,10 @@ class Controller:
         key = problem_key(_TABLES[unit.unit], unit.key)
         if self.state.world.put(TABLE, key, problem):
             self.state.reactor.wake()
+
+    def _figures(self, cache: Cache) -> Iterable[Figure]:
+        yield from kubernetes_figures(cache, self._writer)
+        yield from northbound_figures(self.database, self._committer)
 
     def _not_ready(self) -> str | None:
         if not self.database.synced.is_set():

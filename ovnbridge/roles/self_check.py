@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ovnbridge.observe.http import HealthServer
 
@@ -31,13 +31,19 @@ class Checked(Protocol):
         """Rows that were not as desired though nothing was under way, by table. Repaired."""
 
 
+_REFUSAL: Final = (
+    "a self-check may only be asked for on the controller's own machine: "
+    "run the command there, or start the controllers with --self-check-remote"
+)
+
+
 class SelfChecks:
     """Offers a self-check on a process's HTTP server and counts what all of them find."""
 
     def __init__(self, health: HealthServer, check: Callable[[], Awaitable[Checked]], *, remote: bool) -> None:
         self._metrics = health.metrics
         self._check = check
-        health.action("self-check", self._asked, remote=remote)
+        health.action("self-check", self._asked, refusal="" if remote else _REFUSAL)
 
     async def every(self, interval: float) -> None:
         """One check each `interval` seconds until cancelled, none when it is 0."""

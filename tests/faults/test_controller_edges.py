@@ -123,6 +123,7 @@ async def test_self_check_from_another_machine(remote: bool) -> None:
     try:
         async with aiohttp.ClientSession() as session, session.post(f"http://{address}:{port}/self-check") as reply:
             assert reply.status == (200 if remote else 403)
+            assert remote or "--self-check-remote" in await reply.text()  # what to do about it
     finally:
         await health.close()
 

@@ -1,4 +1,4 @@
-"""`figures` and `observe.kubernetes`: what a page of metrics says about the Kubernetes edge."""
+"""`figures`, `observe.figures` and `observe.kubernetes`: what a page of metrics says about the Kubernetes edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ovnbridge.kube.writer import Writer
 from ovnbridge.lab.api import ApiServer
 from ovnbridge.model.kube import Pod
 from ovnbridge.model.resource import POD
-from ovnbridge.observe.kubernetes import Figure, expose, request_observer
+from ovnbridge.observe.figures import Figure, expose
+from ovnbridge.observe.kubernetes import request_observer
 from ovnbridge.observe.metrics import Metrics
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ovnbridge.observe.figures import expose
 from ovnbridge.observe.metrics import Metrics
-from ovnbridge.observe.ovsdb import cause, export_committer, export_database
+from ovnbridge.observe.ovsdb import cause, connection_observer, transaction_observer
+from ovnbridge.ovsdb.figures import figures
 from tests.ovsdb.world import World, port, switch
 from tests.support.ovsdb import Server, eventually
 
@@ -24,17 +26,16 @@ def samples(metrics: Metrics) -> dict[str, float]:
 async def test_what_a_role_exposes(nb: Server) -> None:
     metrics = Metrics()
     with_metrics = World([nb.remote])
-    refreshes = [
-        export_database(metrics, with_metrics.database),
-        export_committer(metrics, "OVN_Northbound", with_metrics.committer),
-    ]
+    with_metrics.database.on_state(connection_observer(metrics, "OVN_Northbound"))
+    with_metrics.committer.on_transaction(transaction_observer(metrics, "OVN_Northbound"))
+    refresh = expose(metrics, lambda: figures(with_metrics.database, with_metrics.committer))
     async with with_metrics.up() as world:
         world.want("ls", switch("ls1"))
         world.want("orphan", port("o", "no such switch"))
         for number in range(40):
             world.want(f"pod{number}", port(f"p{number}", "ls1", **({"tag": -5} if number == 7 else {})))
         await world.committer.settled()
-        for refresh in (*refreshes, *refreshes):  # counters count once
+        for _ in range(2):  # counters count once
             refresh()
         found = samples(metrics)
         assert found["ovnbridge_ovsdb_connected{}"] == 1
@@ -51,7 +52,7 @@ async def test_what_a_role_exposes(nb: Server) -> None:
         assert found["ovnbridge_committer_transactions_total{}"] > committed  # some were refused
         nb.stop()
         await eventually(lambda: not world.database.connected)
-        refreshes[0]()
+        refresh()
         found = samples(metrics)
         assert found["ovnbridge_ovsdb_connected{}"] == 0
         assert found["ovnbridge_ovsdb_disconnects_total{cause=closed}"] == 1

@@ -77,13 +77,18 @@ class TestOffline:
         out = capsys.readouterr().out
         assert "error: unreadable-object: Subnet bad:" in out
         assert "not examined: OVN SB" in out
-        assert out.splitlines()[-1].startswith("1 errors, 0 warnings")
+        assert out.splitlines()[-1].startswith("1 error, 0 warnings")
 
     def test_without_inputs_it_cannot_look(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["doctor", "--from-dir", str(tmp_path), "--nb", str(tmp_path / "none")]) == 1
         assert main(["doctor", *self.inputs("01-basics"), "--sb", str(tmp_path / "none")]) == 1
         assert main(["doctor", *self.inputs("01-basics"), "--fix"]) == 1
         assert "--fix needs a running cluster" in capsys.readouterr().err
+
+    def test_a_machine_that_is_no_node(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Judged as a node it would seem that all its pods are gone."""
+        assert main(["doctor", *self.inputs("01-basics"), "--node", "laptop"]) == 1
+        assert "'laptop'" in capsys.readouterr().err
 
     def test_a_node_without_open_vswitch(self, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -169,6 +169,8 @@ _BAD_CIDRS = (
     "10.1.0.0/33",
     "0.0.0.0/0",
 )
+NOBODYS = ["nobody's"]
+"""Namespaces that belong to no VPC."""
 _BAD_FIELDS: tuple[dict[str, Any], ...] = (
     {"gateway": "10.99.0.1"},
     {"gateway": "garbage"},
@@ -188,7 +190,7 @@ _BAD_FIELDS: tuple[dict[str, Any], ...] = (
     {"u2oFeatures": {"overlayOnlyRouting": True}, "u2oInterconnection": False},
     {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.0.0.0/8", "dstIPs": "fd00::/8"}, "action": "nat"}]},
     {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.0.0.0/99"}, "action": "nat"}]},
-    {"namespaces": ["nobody's"], "vpc": "v2"},
+    {"namespaces": NOBODYS, "vpc": "v2"},
 )
 
 
