@@ -8,35 +8,16 @@ from typing import Any
 import pytest
 
 from ovnbridge.compile.options import Options
-from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, underlay, vpc
-from tests.support.trace import Ovn, needs_ovn, northd
+from tests.support.cluster import Json, merged, node, subnet, underlay, vpc
+from tests.support.trace import NODES, OUTSIDE, Ovn, at, cluster_of, needs_ovn, northd
 
 pytestmark = needs_ovn
-
-NODES = (node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))
-JOINS = (ip("n-1", "join", "100.64.0.2"), ip("n-2", "join", "100.64.0.3"))
-OUTSIDE = "198.51.100.1"
 
 
 @pytest.fixture
 def ovn() -> Iterator[Ovn]:
     with northd() as running:
         yield running
-
-
-# The distribution's OVN has not Kube-OVN's patches: spec H.5.
-UNPATCHED = Options(vpc_source_routes=False)
-
-
-def cluster_of(ovn: Ovn, *objects: Json, options: Options = UNPATCHED) -> Cluster:
-    cluster = Cluster(database=ovn.database, options=options)
-    cluster.apply(namespace("app"), *NODES, *JOINS, *objects).run()
-    return cluster
-
-
-def at(name: str, place: str, address: str, on: str = "n-1") -> Json:
-    """A pod with this address."""
-    return pod(f"app/{name}", on, logical_switch=place, ip_address=address, mac_address=mac_of(f"{place}/{name}"))
 
 
 def test_default_vpc(ovn: Ovn) -> None:
@@ -85,6 +66,7 @@ def test_vpcs_are_apart_until_they_are_peered(ovn: Ovn) -> None:
     assert ovn.trace("a1.app", "10.40.0.11").reaches("b1.app"), "over the peering"
     assert ovn.trace("b1.app", "10.30.0.11").reaches("a1.app"), "and back"
     assert ovn.trace("b1.app", "10.31.0.12").dropped, "a network that nothing routes to"
+    ovn.known.append("No path for static route 10.30.0.0/24; next hop 169.254.0.1")
     cluster.apply(vpc("vb", **TO_A)).run()
     assert ovn.trace("a1.app", "10.40.0.11").dropped, "the other end is gone"
 
