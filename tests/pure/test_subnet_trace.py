@@ -247,8 +247,8 @@ def through(ovn: Ovn, port: str, router_port: str, to: str, **more: Any) -> Any:
     return ovn.trace(port, to, by=ovn.router_mac(router_port), **more)
 
 
-# In a custom VPC it is the subnet's route by source that lets what leaves come as far as the policies.
-ROUTERS = [("ovn-cluster", UNPATCHED), ("v1", Options())]
+# In a custom VPC it is the subnet's route by source, or what stands for it, that lets packets come to the policies.
+ROUTERS = [("ovn-cluster", UNPATCHED), ("v1", Options()), ("v1", UNPATCHED)]
 
 
 def with_physical_gateway(ovn: Ovn, router: str, options: Options, **spec: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ovnbridge.compile.options import Options
 from tests.support.cluster import Json, merged, node, subnet, underlay, vpc
-from tests.support.trace import NODES, OUTSIDE, Ovn, at, cluster_of, needs_ovn, northd
+from tests.support.trace import NODES, OUTSIDE, UNPATCHED, Ovn, at, cluster_of, needs_ovn, northd
 
 pytestmark = needs_ovn
 
@@ -105,6 +105,36 @@ def test_routes_by_source_hide_a_default_route_in_an_unpatched_ovn(ovn: Ovn) -> 
     default = {"staticRoutes": [{"cidr": "0.0.0.0/0", "nextHopIP": "10.31.0.12"}]}
     cluster_of(ovn, *tenants(default, {}), options=Options())
     assert ovn.trace("a1.app", OUTSIDE).dropped
+
+
+@pytest.mark.parametrize("options", [Options(), UNPATCHED])
+def test_subnets_of_different_sizes(ovn: Ovn, options: Options) -> None:
+    """In an unpatched OVN, the longer prefix of a route by source hides a connected network; see above."""
+    places = (subnet("s", vpc="va", cidrBlock="10.30.0.0/26"), subnet("l", vpc="va", cidrBlock="10.31.0.0/24"))
+    cluster_of(ovn, vpc("va"), *places, at("a", "s", "10.30.0.11"), at("b", "l", "10.31.0.12"), options=options)
+    assert ovn.trace("a.app", "10.31.0.12").reaches("b.app") == (options is UNPATCHED)
+    assert ovn.trace("b.app", "10.30.0.11").reaches("a.app")
+
+
+def test_policies_take_what_no_route_takes(ovn: Ovn) -> None:
+    """In Kube-OVN's OVN by the subnets' routes by source; each route table and family has what stands for them."""
+    spec = {
+        "policyRoutes": [
+            {"priority": 30000, "match": f"ip4.dst == {OUTSIDE}", "action": "reroute", "nextHopIP": "10.30.0.254"},
+            {"priority": 30000, "match": "ip6.dst == 2001:db8::/32", "action": "reroute", "nextHopIP": "fd30::fe"},
+        ]
+    }
+    places = (
+        subnet("s1", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64"),
+        subnet("s2", vpc="va", cidrBlock="10.31.0.0/24,fd31::/64", routeTable="blue"),
+    )
+    pods = (at("gw", "s1", "10.30.0.254,fd30::fe"), at("a", "s1", "10.30.0.11,fd30::11"))
+    cluster_of(ovn, vpc("va", **spec), *places, *pods, at("b", "s2", "10.31.0.12,fd31::12"))
+    for name in ("a.app", "b.app"):
+        assert ovn.trace(name, OUTSIDE).reaches("gw.app")
+        assert ovn.trace(name, "2001:db8::1").reaches("gw.app")
+        assert ovn.trace(name, "198.51.100.2").dropped
+        assert ovn.trace(name, "2001:db9::1").dropped
 
 
 def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:

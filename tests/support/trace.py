@@ -112,6 +112,7 @@ class Ovn:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._complaints: list[str] = []
         self.known: list[str] = []
         """Parts of the complaints that are right: the test's objects are so."""
         for name, schema in (("nb", NB_SCHEMA), ("sb", SB_SCHEMA)):
@@ -186,6 +187,7 @@ class Ovn:
         ]
         microflow = f'inport == "{port}" && {packet}'
         done = subprocess.run([*command, switch, microflow], capture_output=True, text=True, check=True, timeout=30)
+        self._complaints += re.findall(r"^.*\|(?:WARN|ERR|EMER)\|.*$", done.stderr, re.MULTILINE)
         text, _, minimal = done.stdout.partition("# Minimal trace.")
         own = _QUESTIONS.sub("", minimal)
         return Verdict(tuple(re.findall(r'^\s*output\("([^"]+)"\)', own, re.MULTILINE)), minimal, text)
@@ -235,9 +237,9 @@ class Ovn:
         ]
 
     def complaints(self) -> list[str]:
-        """What northd has logged as a warning or an error."""
+        """What northd has logged as a warning or an error, and ovn-trace, which parses every logical flow."""
         self.sync()
-        return re.findall(r"^.*\|(?:WARN|ERR|EMER)\|.*$", (self._directory / "northd.log").read_text(), re.MULTILINE)
+        return self._complaints + re.findall(r"^.*\|(?:WARN|ERR|EMER)\|.*$", (self._directory / "northd.log").read_text(), re.MULTILINE)
 
     def mac(self, port: str) -> str:
         """MAC address of a switch port."""
@@ -283,7 +285,7 @@ def northd() -> Iterator[Ovn]:
     try:
         yield ovn
         if found := [line for line in ovn.complaints() if not any(text in line for text in ovn.known)]:
-            raise AssertionError("northd complains:\n" + "\n".join(found))
+            raise AssertionError("OVN complains:\n" + "\n".join(found))
     finally:
         ovn.stop()
         shutil.rmtree(directory, ignore_errors=True)
