@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from ovnbridge.compile.options import PER_NODE, PER_SUBNET, Options
-from tests.support.cluster import Json, node, pod, subnet, underlay, vpc
-from tests.support.trace import NODES, OUTSIDE, UNPATCHED, Ovn, at, cluster_of, needs_ovn, northd
+from tests.support.cluster import Json, ip, node, pod, subnet, underlay, vpc
+from tests.support.trace import NODES, OUTSIDE, UNPATCHED, Ovn, Verdict, at, cluster_of, needs_ovn, northd
 
 pytestmark = needs_ovn
 
@@ -168,6 +168,34 @@ def test_ways_out(ovn: Ovn, form: str) -> None:
     assert ovn.trace("b.app", OUTSIDE).reaches("a.app")
 
 
+@pytest.mark.parametrize("form", [PER_SUBNET, PER_NODE])
+def test_ways_out_of_a_dual_stack_cluster(ovn: Ovn, form: str) -> None:
+    options = msgspec.structs.replace(
+        UNPATCHED,
+        gateway_groups=form,
+        node_switch_cidr="100.64.0.0/16,fd00:100:64::/112",
+        default_cidr="10.16.0.0/16,fd00:10:16::/112",
+    )
+    central = {"gatewayType": "centralized", "gatewayNode": "n-2"}
+    cluster_of(
+        ovn,
+        subnet("six", cidrBlock="fd17::/64"),
+        subnet("central", cidrBlock="10.18.0.0/24,fd18::/64", **central),
+        at("a", "ovn-default", "10.16.0.11,fd00:10:16::11"),
+        at("b", "six", "fd17::12", "n-2"),
+        at("c", "central", "10.18.0.13,fd18::13"),
+        options=options,
+        joins=tuple(ip(f"n-{n}", "join", f"100.64.0.{n + 1}", f"fd00:100:64::{n + 1}") for n in (1, 2)),
+    )
+    for outside in (OUTSIDE, "2001:db8::1"):
+        assert ovn.trace("a.app", outside).reaches("node-n-1")
+        assert ovn.trace("c.app", outside).reaches("node-n-2")
+    assert ovn.trace("b.app", "2001:db8::1").reaches("node-n-2")
+    assert ovn.trace("a.app", "fd17::12").reaches("b.app")
+    assert ovn.trace("b.app", "fd18::13").reaches("c.app")
+    assert ovn.trace("b.app", "fd01::11").reaches("node-n-1"), "to a node: through that node"
+
+
 def test_all_gateway_nodes_share_the_load(ovn: Ovn) -> None:
     """The choice is the hash of the packet: of many connections, each gateway has some."""
     spec = {"gatewayType": "centralized", "gatewayNode": "n-1,n-2", "enableEcmp": True}
@@ -242,9 +270,9 @@ def connected(**spec: Any) -> tuple[Json, ...]:
     )
 
 
-def through(ovn: Ovn, port: str, router_port: str, to: str, **more: Any) -> Any:
+def through(ovn: Ovn, port: str, router_port: str, to: str, match: str = "") -> Verdict:
     """A packet that the sender gives to the VPC's router, as its routes say, and not to the physical gateway."""
-    return ovn.trace(port, to, by=ovn.router_mac(router_port), **more)
+    return ovn.trace(port, to, by=ovn.router_mac(router_port), match=match)
 
 
 # In a custom VPC it is the subnet's route by source, or what stands for it, that lets packets come to the policies.

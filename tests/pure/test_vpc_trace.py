@@ -71,6 +71,29 @@ def test_vpcs_are_apart_until_they_are_peered(ovn: Ovn) -> None:
     assert ovn.trace("a1.app", "10.40.0.11").dropped, "the other end is gone"
 
 
+def test_dual_stack_peers(ovn: Ovn) -> None:
+    def side(name: str, other: str, own: str, *ways: tuple[str, str]) -> Json:
+        routes = [{"cidr": cidr, "nextHopIP": hop} for cidr, hop in ways]
+        return vpc(name, vpcPeerings=[{"remoteVpc": other, "localConnectIP": own}], staticRoutes=routes)
+
+    cluster_of(
+        ovn,
+        side("va", "vb", "169.254.0.1/30,fd99::1/126", ("10.40.0.0/16", "169.254.0.2"), ("fd40::/48", "fd99::2")),
+        side("vb", "va", "169.254.0.2/30,fd99::2/126", ("10.30.0.0/16", "169.254.0.1"), ("fd30::/48", "fd99::1")),
+        subnet("a", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64"),
+        subnet("b", vpc="vb", cidrBlock="10.40.0.0/24,fd40::/64"),
+        subnet("b6", vpc="vb", cidrBlock="fd40:0:0:1::/64"),
+        at("a1", "a", "10.30.0.11,fd30::11"),
+        at("b1", "b", "10.40.0.12,fd40::12", "n-2"),
+        at("b2", "b6", "fd40:0:0:1::13", "n-2"),
+    )
+    for there, back in (("10.40.0.12", "10.30.0.11"), ("fd40::12", "fd30::11")):
+        assert ovn.trace("a1.app", there).reaches("b1.app")
+        assert ovn.trace("b1.app", back).reaches("a1.app")
+    assert ovn.trace("a1.app", "fd40:0:0:1::13").reaches("b2.app")
+    assert ovn.trace("b2.app", "fd30::11").reaches("a1.app")
+
+
 def test_the_same_addresses_in_two_vpcs(ovn: Ovn) -> None:
     places = [subnet(f"{v}-net", vpc=v, cidrBlock="10.50.0.0/24") for v in ("va", "vb")]
     pods = [at(f"{v}-{n}", f"{v}-net", f"10.50.0.1{n}") for v in ("va", "vb") for n in (1, 2)]
@@ -177,6 +200,13 @@ def test_rows_that_only_gateways_use_are_valid(ovn: Ovn) -> None:
     tables = ("Gateway_Chassis", "HA_Chassis", "HA_Chassis_Group", "BFD")
     assert [len(ovn.database.content[table]) for table in tables] == [2, 2, 1, 1]
     assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")
+    (session,) = ovn.southbound("BFD")
+    assert session["logical_port"] == "va-external"
+    (group,) = [g for g in ovn.southbound("HA_Chassis_Group") if g["name"] == "bfd@va"]
+    assert len(group["ha_chassis"][1]) == 2
+    redirects = {row["logical_port"] for row in ovn.southbound("Port_Binding") if row["type"] == "chassisredirect"}
+    assert redirects == {"cr-va-external", "cr-bfd@va"}
     cluster.apply(vpc("va")).run()
+    assert ovn.southbound("BFD") == []
     assert not any(ovn.database.content[table] for table in tables)
     assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")

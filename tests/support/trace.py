@@ -239,7 +239,9 @@ class Ovn:
     def complaints(self) -> list[str]:
         """What northd has logged as a warning or an error, and ovn-trace, which parses every logical flow."""
         self.sync()
-        return self._complaints + re.findall(r"^.*\|(?:WARN|ERR|EMER)\|.*$", (self._directory / "northd.log").read_text(), re.MULTILINE)
+        return self._complaints + re.findall(
+            r"^.*\|(?:WARN|ERR|EMER)\|.*$", (self._directory / "northd.log").read_text(), re.MULTILINE
+        )
 
     def mac(self, port: str) -> str:
         """MAC address of a switch port."""
@@ -291,10 +293,10 @@ def northd() -> Iterator[Ovn]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def cluster_of(ovn: Ovn, *objects: Json, options: Options = UNPATCHED) -> Cluster:
-    """A settled cluster with two nodes whose rows OVN has."""
+def cluster_of(ovn: Ovn, *objects: Json, options: Options = UNPATCHED, joins: tuple[Json, ...] = JOINS) -> Cluster:
+    """A settled cluster whose rows OVN has, with two nodes; `joins` are their addresses in the join subnet."""
     cluster = Cluster(database=ovn.database, options=options)
-    cluster.apply(namespace("app"), *NODES, *JOINS, *objects).run()
+    cluster.apply(namespace("app"), *NODES, *joins, *objects).run()
     return cluster
 
 
