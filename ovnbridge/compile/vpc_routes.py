@@ -91,7 +91,9 @@ def static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetV
             key = (given.route_table, _ROUTE_POLICY[given.policy], given.cidr, given.next_hop_ip)
             symmetric = given.ecmp_mode == _SYMMETRIC or given.bfd_id
             wanted[key] = {"bfd": given.bfd_id or None, "options": {_SYMMETRIC: "true"} if symmetric else {}}
-    if router != opts.cluster_router and not opts.vpc_source_routes:
+    broken = any(route_problem(reader, route) for route in vpc.spec.static_routes)
+    if router != opts.cluster_router and not opts.vpc_source_routes and not broken:
+        # While a route is broken, what it was before stays: a second default route would take half of its packets.
         wanted |= dict.fromkeys(_last_resorts(subnets, wanted), _PLAIN)
     for (table, policy, prefix, nexthop), columns in wanted.items():
         yield Row(
@@ -141,7 +143,8 @@ def _last_resorts(
     The next hop is any address in a network of the router: what no policy reroutes goes nowhere, as with routes by
     source to a subnet's gateway.
     """
-    found = {(table, prefix) for table, policy, prefix, _ in given if policy == "dst-ip"}
+    whole = {(table, cidr) for table, policy, cidr, _ in given if policy == "dst-ip" and cidr.endswith("/0")}
+    found = {(table, _EVERYWHERE[family(cidr)]) for table, cidr in whole}
     for subnet in subnets:
         for cidr, gateway in subnet.pairs() if subnet.is_ovn and subnet.needs_router else ():
             prefix = _EVERYWHERE[family(cidr)]

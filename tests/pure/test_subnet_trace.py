@@ -309,6 +309,25 @@ def test_underlay_to_overlay_only(ovn: Ovn, router: str, options: Options) -> No
     assert through(ovn, "u.app", f"{router}-s1", OUTSIDE).reaches("localnet.s1")
 
 
+@pytest.mark.parametrize("overlay_only", [False, True])
+def test_underlay_to_underlay(ovn: Ovn, overlay_only: bool) -> None:
+    """Through the VPC's router, or through the physical network when the router is for the overlay only."""
+    other = {"cidrBlock": "10.19.0.0/24", "u2oInterconnection": True, "u2oInterconnectionIP": "10.19.0.254"}
+    cluster_of(
+        ovn,
+        *connected(u2oFeatures={"overlayOnlyRouting": overlay_only}),
+        underlay("w", 11)[1],
+        subnet("s3", vlan="w", **other),
+        at("x", "s3", "10.19.0.13"),
+    )
+    for place, gateway in (("s1", "10.17.0.1"), ("s3", "10.19.0.1")):
+        ovn.learn("ovn-cluster", f"ovn-cluster-{place}", gateway, "00:11:22:33:44:55")
+    there = through(ovn, "u.app", "ovn-cluster-s1", "10.19.0.13")
+    back = through(ovn, "x.app", "ovn-cluster-s3", "10.17.0.11")
+    assert there.reaches("localnet.s1" if overlay_only else "x.app")
+    assert back.reaches("localnet.s3" if overlay_only else "u.app")
+
+
 def test_underlay_pods_without_load_balancer_reach_services_through_their_node(ovn: Ovn) -> None:
     options = msgspec.structs.replace(UNPATCHED, service_cidrs=("10.96.0.0/12",))
     running = [pod("app/u", "n-2", phase="Running", logical_switch="s1", ip_address="10.17.0.11")]

@@ -121,6 +121,9 @@ def test_policy_routes(ovn: Ovn) -> None:
     cluster.apply(vpc("va", **default, **detour)).run()
     assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app")
     assert ovn.trace("a1.app", "198.51.100.2").reaches("a2.app"), "another destination"
+    exempt = policy("allow", "ip4.src == 10.30.0.11", 30001)["policyRoutes"]
+    cluster.apply(vpc("va", **default, policyRoutes=[*detour["policyRoutes"], *exempt])).run()
+    assert ovn.trace("a1.app", OUTSIDE).reaches("a2.app"), "allowed: the routes decide"
 
 
 def test_routes_by_source_hide_a_default_route_in_an_unpatched_ovn(ovn: Ovn) -> None:
@@ -158,6 +161,22 @@ def test_policies_take_what_no_route_takes(ovn: Ovn) -> None:
         assert ovn.trace(name, "2001:db8::1").reaches("gw.app")
         assert ovn.trace(name, "198.51.100.2").dropped
         assert ovn.trace(name, "2001:db9::1").dropped
+
+
+@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "::/0", "0::/0"])
+def test_a_default_route_of_the_user_is_alone(ovn: Ovn, prefix: str) -> None:
+    """Also while it is broken, and kept as it was."""
+    outside, hop = (OUTSIDE, "10.30.0.254") if "." in prefix else ("2001:db8::1", "fd30::fe")
+    route = {"cidr": prefix, "nextHopIP": hop}
+    place = subnet("s1", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64")
+    pods = (at("gw", "s1", "10.30.0.254,fd30::fe"), at("a", "s1", "10.30.0.11,fd30::11"))
+    cluster = cluster_of(ovn, vpc("va", staticRoutes=[route]), place, *pods)
+    assert ovn.trace("a.app", outside).reaches("gw.app")
+    cluster.apply(vpc("va", staticRoutes=[{**route, "nextHopIP": "nonsense"}])).run()
+    assert not any("select(" in flow["actions"] for flow in ovn.flows("va"))
+    assert ovn.trace("a.app", outside).reaches("gw.app")
+    cluster.apply(vpc("va")).run()
+    assert ovn.trace("a.app", outside).dropped
 
 
 def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:

@@ -5,7 +5,8 @@
         cluster.apply(…).run()
         assert ovn.trace("a.app", "10.16.0.9").reaches("b.app")
 
-Packets are the first of their connection, unless a test says otherwise. Whatever northd complains of fails the test.
+Packets are the first of their connection, unless a test says otherwise. Whatever northd or ovn-trace
+complains of fails the test.
 
 `Mirror` is the in-memory NB of `memory.py` that sends every transaction to the real server as well, so what is traced
 was written by the real differ and the real transactions, and accepted by the real schema.
@@ -35,7 +36,7 @@ from tests.support.cluster import Cluster, Json, ip, mac_of, namespace, node, po
 from tests.support.memory import _SCHEMA, MemoryDatabase
 from tests.support.ovsdb import NB_SCHEMA, SB_SCHEMA, dump, spawn, wait_until
 
-_TOOLS = ("ovsdb-server", "ovsdb-tool", "ovn-northd", "ovn-nbctl", "ovn-trace")
+_TOOLS = ("ovsdb-server", "ovsdb-tool", "ovn-northd", "ovn-nbctl", "ovn-sbctl", "ovn-trace")
 needs_ovn = pytest.mark.skipif(
     not all(map(shutil.which, _TOOLS)) or not NB_SCHEMA.exists(), reason="OVN is not installed"
 )
@@ -152,10 +153,8 @@ class Ovn:
 
     # -- asking
 
-    def trace(
-        self, port: str, to: str, *, by: str = "", match: str = "", source: str = "", reply: bool = False
-    ) -> Verdict:
-        """What becomes of a ping from a switch port (its first address of the family, or `source`) to an address.
+    def trace(self, port: str, to: str, *, by: str = "", match: str = "", reply: bool = False) -> Verdict:
+        """What becomes of a ping from a switch port (its first address of the family) to an address.
 
         `by`: the MAC address that it is sent to, instead of that of the port or router that has the address. `match`
         replaces the ICMP echo request (an OVN microflow, without addresses). `reply`: of a connection that the other
@@ -163,7 +162,7 @@ class Ovn:
         """
         version = ipaddress.ip_address(to).version
         mac, addresses = self._addresses(port)
-        address = source or next(a for a in addresses if ipaddress.ip_address(a).version == version)
+        address = next(a for a in addresses if ipaddress.ip_address(a).version == version)
         flow = match or f"icmp{version}.type == {8 if version == 4 else 128} && icmp{version}.code == 0"
         switch = self._row("Logical_Switch_Port", port)["external_ids"]["ls"]
         packet = (
