@@ -114,6 +114,7 @@ class Ovn:
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
         self._complaints: list[str] = []
+        self._synced = -1
         self.known: list[str] = []
         """Parts of the complaints that are right: the test's objects are so."""
         for name, schema in (("nb", NB_SCHEMA), ("sb", SB_SCHEMA)):
@@ -216,7 +217,9 @@ class Ovn:
 
     def sync(self) -> None:
         """Wait until the SB database follows from the NB database."""
-        self._nbctl("--wait=sb", "sync")
+        if self._synced != self.database.operations:
+            self._synced = self.database.operations
+            self._nbctl("--wait=sb", "sync")
 
     def southbound(self, table: str) -> list[dict[str, Any]]:
         """All rows of an SB table, in OVSDB's notation."""
