@@ -7,7 +7,7 @@ source. Policies of subnets and nodes are other units'.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from ovnbridge.compile.options import Options
@@ -24,6 +24,7 @@ BFD_SESSIONS: Final = "BfdSession"
 _ROUTE_POLICY: Final = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}
 _SYMMETRIC: Final = "ecmp_symmetric_reply"
 _HIGHEST_PRIORITY: Final = 32767
+_EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0", None: ""}
 _PLAIN: Final[Columns] = {"bfd": None, "options": {}}
 
 
@@ -90,6 +91,10 @@ def static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetV
             key = (given.route_table, _ROUTE_POLICY[given.policy], given.cidr, given.next_hop_ip)
             symmetric = given.ecmp_mode == _SYMMETRIC or given.bfd_id
             wanted[key] = {"bfd": given.bfd_id or None, "options": {_SYMMETRIC: "true"} if symmetric else {}}
+    broken = any(route_problem(reader, route) for route in vpc.spec.static_routes)
+    if router != opts.cluster_router and not opts.vpc_source_routes and not broken:
+        # While a route is broken, what it was before stays: a second default route would take half of its packets.
+        wanted |= dict.fromkeys(_last_resorts(subnets, wanted), _PLAIN)
     for (table, policy, prefix, nexthop), columns in wanted.items():
         yield Row(
             "Logical_Router_Static_Route",
@@ -112,20 +117,41 @@ def _default_routes(reader: Reader, vpc: Vpc, opts: Options) -> Iterator[tuple[s
     tables = dict.fromkeys(["", *(route.route_table for route in vpc.spec.static_routes)])
     for gateway in join.gateway.split(",") if join is not None else ():
         for table in tables:
-            yield table, "dst-ip", "0.0.0.0/0" if family(gateway) == 4 else "::/0", gateway
+            yield table, "dst-ip", _EVERYWHERE[family(gateway)], gateway
 
 
 def _source_routes(opts: Options, subnets: list[SubnetView]) -> Iterator[tuple[str, str, str, str]]:
     """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5).
 
     Kube-OVN's OVN prefers all routes by destination to them. The original goes by the length of the prefix, so that a
-    subnet's route by source hides a default route (spec H.5): there they are better left out.
+    subnet's route by source hides a default route, and subnets with a shorter prefix (spec H.5): there `_last_resorts`
+    are right.
     """
     for subnet in subnets if opts.vpc_source_routes else ():
         for cidr, gateway in subnet.pairs() if subnet.is_ovn else ():
             if subnet.needs_router or subnet.u2o:
                 yield "", "src-ip", cidr, gateway
             yield subnet.route_table, "src-ip", cidr, gateway
+
+
+def _last_resorts(
+    subnets: list[SubnetView], given: Collection[tuple[str, str, str, str]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """What routes by source are for in an OVN that prefers routes by destination: packets that no other route takes
+    come as far as the router's policies. One default route for each route table and family that has none.
+
+    The next hop is any address in a network of the router: what no policy reroutes goes nowhere, as with routes by
+    source to a subnet's gateway.
+    """
+    whole = {(table, cidr) for table, policy, cidr, _ in given if policy == "dst-ip" and cidr.endswith("/0")}
+    found = {(table, _EVERYWHERE[family(cidr)]) for table, cidr in whole}
+    for subnet in subnets:
+        for cidr, gateway in subnet.pairs() if subnet.is_ovn and subnet.needs_router else ():
+            prefix = _EVERYWHERE[family(cidr)]
+            for table in dict.fromkeys(("", subnet.route_table)):
+                if (table, prefix) not in found:
+                    found.add((table, prefix))
+                    yield table, "dst-ip", prefix, gateway
 
 
 def policy_routes(vpc: Vpc) -> Iterator[Item]:

@@ -29,6 +29,7 @@ def controller(options: LabOptions, paths: LabPaths, holder: Holder) -> Componen
         f"--default-cidr={network.pods}",
         f"--node-switch-cidr={network.join}",
         f"--service-cluster-ip-range={network.services}",
+        "--vpc-source-routes=false",  # the distribution's OVN has not Kube-OVN's patches
         *options.controller_args,
     )
     environment = _environment("kube-ovn-controller-lab", "node1", (address,))

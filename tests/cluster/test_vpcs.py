@@ -159,6 +159,45 @@ async def test_peering_connects_and_ends(cluster: Cluster) -> None:
     await until(apart, what="no way after the end of the peering")
 
 
+async def test_dual_stack_and_ipv6_only_peers(cluster: Cluster) -> None:
+    """A dual-stack VPC with subnets of two sizes, and its peer with IPv6 only."""
+    spec: dict[str, Json] = {
+        "both": {
+            "vpcPeerings": [{"remoteVpc": "vpc-six", "localConnectIP": "169.254.9.1/30,fd99::1/126"}],
+            "staticRoutes": [{"cidr": "fd62::/64", "nextHopIP": "fd99::2", "policy": "policyDst"}],
+        },
+        "six": {
+            "vpcPeerings": [{"remoteVpc": "vpc-both", "localConnectIP": "169.254.9.2/30,fd99::2/126"}],
+            "staticRoutes": [{"cidr": "fd61::/48", "nextHopIP": "fd99::1", "policy": "policyDst"}],
+        },
+    }
+    places = {
+        "both": ("vpc-both", "10.61.0.0/26,fd61::/64"),
+        "large": ("vpc-both", "10.62.0.0/20,fd61:0:0:1::/64"),
+        "six": ("vpc-six", "fd62::/64"),
+    }
+    owned = {"both": ["both", "large"], "six": ["six"]}
+    await apply(cluster, *map(namespace, places))
+    await apply(cluster, *(vpc(f"vpc-{name}", namespaces=owned[name], **spec[name]) for name in spec))
+    nets = (subnet(name, vpc=of, cidrBlock=cidr, namespaces=[name]) for name, (of, cidr) in places.items())
+    await apply(cluster, *nets)
+    await bound(cluster, *places)
+    await apply(cluster, pod("both/p", 1), pod("large/q", 2), pod("six/r", 3))
+    addresses = {}
+    for name in places:
+        (found,) = await cluster.lab.wait_pods(name)
+        addresses[name] = [one["ip"] for one in found["status"]["podIPs"]]
+    assert [len(addresses[name]) for name in ("both", "large", "six")] == [2, 2, 1]
+    for address in addresses["large"]:
+        await reaches(cluster, "both/p", address)
+    for address in addresses["both"]:
+        await reaches(cluster, "large/q", address)
+    await reaches(cluster, "both/p", addresses["six"][0])
+    await reaches(cluster, "large/q", addresses["six"][0])
+    await reaches(cluster, "six/r", addresses["both"][1])
+    assert "r" in await who_answers(cluster, "both/p", f"[{addresses['six'][0]}]")
+
+
 async def test_routes_redirect(cluster: Cluster) -> None:
     """A static route and a policy route lead to a pod that holds addresses which nobody else knows."""
     spec = {"namespaces": ["routed"]}

@@ -8,35 +8,16 @@ from typing import Any
 import pytest
 
 from ovnbridge.compile.options import Options
-from tests.support.cluster import Cluster, Json, ip, mac_of, merged, namespace, node, pod, subnet, underlay, vpc
-from tests.support.trace import Ovn, needs_ovn, northd
+from tests.support.cluster import Json, merged, node, subnet, underlay, vpc
+from tests.support.trace import NODES, OUTSIDE, UNPATCHED, Ovn, at, cluster_of, needs_ovn, northd
 
 pytestmark = needs_ovn
-
-NODES = (node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12"))
-JOINS = (ip("n-1", "join", "100.64.0.2"), ip("n-2", "join", "100.64.0.3"))
-OUTSIDE = "198.51.100.1"
 
 
 @pytest.fixture
 def ovn() -> Iterator[Ovn]:
     with northd() as running:
         yield running
-
-
-# The distribution's OVN has not Kube-OVN's patches: spec H.5.
-UNPATCHED = Options(vpc_source_routes=False)
-
-
-def cluster_of(ovn: Ovn, *objects: Json, options: Options = UNPATCHED) -> Cluster:
-    cluster = Cluster(database=ovn.database, options=options)
-    cluster.apply(namespace("app"), *NODES, *JOINS, *objects).run()
-    return cluster
-
-
-def at(name: str, place: str, address: str, on: str = "n-1") -> Json:
-    """A pod with this address."""
-    return pod(f"app/{name}", on, logical_switch=place, ip_address=address, mac_address=mac_of(f"{place}/{name}"))
 
 
 def test_default_vpc(ovn: Ovn) -> None:
@@ -85,8 +66,32 @@ def test_vpcs_are_apart_until_they_are_peered(ovn: Ovn) -> None:
     assert ovn.trace("a1.app", "10.40.0.11").reaches("b1.app"), "over the peering"
     assert ovn.trace("b1.app", "10.30.0.11").reaches("a1.app"), "and back"
     assert ovn.trace("b1.app", "10.31.0.12").dropped, "a network that nothing routes to"
+    ovn.known.append("No path for static route 10.30.0.0/24; next hop 169.254.0.1")
     cluster.apply(vpc("vb", **TO_A)).run()
     assert ovn.trace("a1.app", "10.40.0.11").dropped, "the other end is gone"
+
+
+def test_dual_stack_peers(ovn: Ovn) -> None:
+    def side(name: str, other: str, own: str, *ways: tuple[str, str]) -> Json:
+        routes = [{"cidr": cidr, "nextHopIP": hop} for cidr, hop in ways]
+        return vpc(name, vpcPeerings=[{"remoteVpc": other, "localConnectIP": own}], staticRoutes=routes)
+
+    cluster_of(
+        ovn,
+        side("va", "vb", "169.254.0.1/30,fd99::1/126", ("10.40.0.0/16", "169.254.0.2"), ("fd40::/48", "fd99::2")),
+        side("vb", "va", "169.254.0.2/30,fd99::2/126", ("10.30.0.0/16", "169.254.0.1"), ("fd30::/48", "fd99::1")),
+        subnet("a", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64"),
+        subnet("b", vpc="vb", cidrBlock="10.40.0.0/24,fd40::/64"),
+        subnet("b6", vpc="vb", cidrBlock="fd40:0:0:1::/64"),
+        at("a1", "a", "10.30.0.11,fd30::11"),
+        at("b1", "b", "10.40.0.12,fd40::12", "n-2"),
+        at("b2", "b6", "fd40:0:0:1::13", "n-2"),
+    )
+    for there, back in (("10.40.0.12", "10.30.0.11"), ("fd40::12", "fd30::11")):
+        assert ovn.trace("a1.app", there).reaches("b1.app")
+        assert ovn.trace("b1.app", back).reaches("a1.app")
+    assert ovn.trace("a1.app", "fd40:0:0:1::13").reaches("b2.app")
+    assert ovn.trace("b2.app", "fd30::11").reaches("a1.app")
 
 
 def test_the_same_addresses_in_two_vpcs(ovn: Ovn) -> None:
@@ -116,6 +121,9 @@ def test_policy_routes(ovn: Ovn) -> None:
     cluster.apply(vpc("va", **default, **detour)).run()
     assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app")
     assert ovn.trace("a1.app", "198.51.100.2").reaches("a2.app"), "another destination"
+    exempt = policy("allow", "ip4.src == 10.30.0.11", 30001)["policyRoutes"]
+    cluster.apply(vpc("va", **default, policyRoutes=[*detour["policyRoutes"], *exempt])).run()
+    assert ovn.trace("a1.app", OUTSIDE).reaches("a2.app"), "allowed: the routes decide"
 
 
 def test_routes_by_source_hide_a_default_route_in_an_unpatched_ovn(ovn: Ovn) -> None:
@@ -123,6 +131,52 @@ def test_routes_by_source_hide_a_default_route_in_an_unpatched_ovn(ovn: Ovn) -> 
     default = {"staticRoutes": [{"cidr": "0.0.0.0/0", "nextHopIP": "10.31.0.12"}]}
     cluster_of(ovn, *tenants(default, {}), options=Options())
     assert ovn.trace("a1.app", OUTSIDE).dropped
+
+
+@pytest.mark.parametrize("options", [Options(), UNPATCHED])
+def test_subnets_of_different_sizes(ovn: Ovn, options: Options) -> None:
+    """In an unpatched OVN, the longer prefix of a route by source hides a connected network; see above."""
+    places = (subnet("s", vpc="va", cidrBlock="10.30.0.0/26"), subnet("l", vpc="va", cidrBlock="10.31.0.0/24"))
+    cluster_of(ovn, vpc("va"), *places, at("a", "s", "10.30.0.11"), at("b", "l", "10.31.0.12"), options=options)
+    assert ovn.trace("a.app", "10.31.0.12").reaches("b.app") == (options is UNPATCHED)
+    assert ovn.trace("b.app", "10.30.0.11").reaches("a.app")
+
+
+def test_policies_take_what_no_route_takes(ovn: Ovn) -> None:
+    """In Kube-OVN's OVN by the subnets' routes by source; each route table and family has what stands for them."""
+    spec = {
+        "policyRoutes": [
+            {"priority": 30000, "match": f"ip4.dst == {OUTSIDE}", "action": "reroute", "nextHopIP": "10.30.0.254"},
+            {"priority": 30000, "match": "ip6.dst == 2001:db8::/32", "action": "reroute", "nextHopIP": "fd30::fe"},
+        ]
+    }
+    places = (
+        subnet("s1", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64"),
+        subnet("s2", vpc="va", cidrBlock="10.31.0.0/24,fd31::/64", routeTable="blue"),
+    )
+    pods = (at("gw", "s1", "10.30.0.254,fd30::fe"), at("a", "s1", "10.30.0.11,fd30::11"))
+    cluster_of(ovn, vpc("va", **spec), *places, *pods, at("b", "s2", "10.31.0.12,fd31::12"))
+    for name in ("a.app", "b.app"):
+        assert ovn.trace(name, OUTSIDE).reaches("gw.app")
+        assert ovn.trace(name, "2001:db8::1").reaches("gw.app")
+        assert ovn.trace(name, "198.51.100.2").dropped
+        assert ovn.trace(name, "2001:db9::1").dropped
+
+
+@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "::/0", "0::/0"])
+def test_a_default_route_of_the_user_is_alone(ovn: Ovn, prefix: str) -> None:
+    """Also while it is broken, and kept as it was."""
+    outside, hop = (OUTSIDE, "10.30.0.254") if "." in prefix else ("2001:db8::1", "fd30::fe")
+    route = {"cidr": prefix, "nextHopIP": hop}
+    place = subnet("s1", vpc="va", cidrBlock="10.30.0.0/24,fd30::/64")
+    pods = (at("gw", "s1", "10.30.0.254,fd30::fe"), at("a", "s1", "10.30.0.11,fd30::11"))
+    cluster = cluster_of(ovn, vpc("va", staticRoutes=[route]), place, *pods)
+    assert ovn.trace("a.app", outside).reaches("gw.app")
+    cluster.apply(vpc("va", staticRoutes=[{**route, "nextHopIP": "nonsense"}])).run()
+    assert not any("select(" in flow["actions"] for flow in ovn.flows("va"))
+    assert ovn.trace("a.app", outside).reaches("gw.app")
+    cluster.apply(vpc("va")).run()
+    assert ovn.trace("a.app", outside).dropped
 
 
 def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:
@@ -165,6 +219,13 @@ def test_rows_that_only_gateways_use_are_valid(ovn: Ovn) -> None:
     tables = ("Gateway_Chassis", "HA_Chassis", "HA_Chassis_Group", "BFD")
     assert [len(ovn.database.content[table]) for table in tables] == [2, 2, 1, 1]
     assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")
+    (session,) = ovn.southbound("BFD")
+    assert session["logical_port"] == "va-external"
+    (group,) = [g for g in ovn.southbound("HA_Chassis_Group") if g["name"] == "bfd@va"]
+    assert len(group["ha_chassis"][1]) == 2
+    redirects = {row["logical_port"] for row in ovn.southbound("Port_Binding") if row["type"] == "chassisredirect"}
+    assert redirects == {"cr-va-external", "cr-bfd@va"}
     cluster.apply(vpc("va")).run()
+    assert ovn.southbound("BFD") == []
     assert not any(ovn.database.content[table] for table in tables)
     assert ovn.trace("a1.app", "10.31.0.12").reaches("a2.app")
