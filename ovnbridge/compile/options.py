@@ -30,6 +30,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     default_gateway: str = ""
     default_gateway_check: bool = True
     default_exclude_ips: tuple[str, ...] = ()
+    default_logical_gateway: bool = False
+    default_u2o_interconnection: bool = False
+    default_provider_name: str = "provider"
+    default_interface_name: str = ""
+    default_exchange_link_name: bool = False
+    default_vlan_name: str = "ovn-vlan"
+    default_vlan_id: int = 1
+    enable_ecmp: bool = False
     node_switch: str = "join"
     node_switch_cidr: str = "100.64.0.0/16"
     node_switch_gateway: str = ""
