@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from ovnbridge.engine.engine import Reader
+from ovnbridge.model import address
+from ovnbridge.model.kube import ServiceCIDR
 from ovnbridge.model.names import distributed_group, subnet_node_group
 
 PROTOCOLS: Final = ("tcp", "udp", "sctp")
@@ -87,6 +89,14 @@ class _Row(Protocol):
 def options(reader: Reader) -> Options:
     """The controller's options."""
     return cast(Options, reader.get("Options", "")) or Options()
+
+
+def service_cidrs(reader: Reader) -> tuple[str, ...]:
+    """CIDRs of Services: the flag's, and those of ServiceCIDR objects, without repetition (spec E.12; memoised)."""
+    given = [*options(reader).service_cidrs]
+    for found in reader.all("ServiceCIDR"):
+        given += found.spec.cidrs if isinstance(found, ServiceCIDR) else ()
+    return tuple(dict.fromkeys(cidr for cidr in given if address.family(cidr) is not None))
 
 
 def has_column(reader: Reader, table: str, column: str) -> bool:

@@ -220,6 +220,31 @@ def test_parents_of_a_virtual_port_by_allowed_address_pairs() -> None:
     assert options == {"virtual-ip": "10.17.0.100", "virtual-parents": "a.app,b.app"}
 
 
+# -- E.12
+
+
+def test_services_of_servicecidr_objects() -> None:
+    """Merged with the flag's; a change is followed."""
+    more = {"kind": "ServiceCIDR", "metadata": {"name": "more"}, "spec": {"cidrs": ["10.112.0.0/16", "fd96::/112"]}}
+    known = {"kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}}
+    leases = (ip("n-1", "join", "100.64.0.2"), ip("n-2", "join", "100.64.0.3"))
+    spec = {**S1, "vlan": "v", "u2oInterconnection": True, "enableLb": False}
+    cluster = ready(*leases, *underlay(), subnet("s1", **spec), known, more)
+
+    def services() -> set[tuple[str, str]]:
+        return {
+            (row["external_ids"]["svcCidr"], row["external_ids"]["node"])
+            for (table, _), (row,) in cluster.memory.snapshot().items()
+            if table == "Logical_Router_Policy" and row["external_ids"].get("node") in ("n-1", "n-2")
+            if "isU2ONoLBRoutePolicy" in row["external_ids"]
+        }
+
+    both = {(cidr, n) for cidr in ("10.96.0.0/12", "10.112.0.0/16") for n in ("n-1", "n-2")}
+    assert services() == both
+    cluster.delete("ServiceCIDR", "more").run()
+    assert services() == {pair for pair in both if pair[0] == "10.96.0.0/12"}
+
+
 # -- names
 
 
