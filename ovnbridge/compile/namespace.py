@@ -33,9 +33,6 @@ def namespace_subnets(reader: Reader, name: str) -> tuple[str, ...]:
         found = reader.get("Subnet", subnet)
         if isinstance(found, Subnet) and any(matches(s, labels) for s in found.spec.namespace_selectors):
             bound[subnet] = None
-    # Kube-OVN lists them in any order and rewrites nothing for it (spec B.5): the order that is there stands.
-    said = namespace.metadata.annotation(annotation("logical_switch")).split(",")
-    bound = dict.fromkeys((*(s for s in said if s in bound), *bound))
     vpc = reader.query(vpc_of_namespace, name)
     preferred = reader.query(preferred_subnet, vpc)
     view = reader.query(subnet_view, preferred)

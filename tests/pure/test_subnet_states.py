@@ -1,4 +1,4 @@
-"""What Kube-OVN leaves on Subnets, Vlans, namespaces and VPCs in each phase, and that it stands (spec D.1, D.2, E.1).
+"""What Kube-OVN leaves on Subnets, Vlans and VPCs in each phase, and that it stands (spec D.1, D.2, E.1).
 
 Expected values are typed from the spec; `written` is what a new controller would write to what Kube-OVN left.
 """
@@ -165,18 +165,7 @@ def test_a_vlan_without_provider_gets_the_default_one() -> None:
     assert cluster.row("Logical_Switch_Port", "localnet.s1")["options"] == {"network_name": "provider"}
 
 
-# -- B.5, D.5
-
-
-def test_the_order_of_a_namespaces_subnets_stands() -> None:
-    """Only another set of subnets makes Kube-OVN write the annotations anew."""
-    more = subnet("s2", cidrBlock="10.18.0.0/24", namespaces=["app"])
-    cluster = ready(subnet("s1", **S1, namespaces=["app"]), more)
-    notes = {"logical_switch": "s2,s1", "cidr": "10.18.0.0/24;10.17.0.0/24", "exclude_ips": "10.18.0.1;10.17.0.1"}
-    theirs = {f"ovn.kubernetes.io/{name}": value for name, value in notes.items()}
-    assert left(cluster, "Namespace", "app", {"metadata": {"annotations": theirs}}) == []
-    cluster.apply(subnet("s0", cidrBlock="10.19.0.0/24", namespaces=["app"])).run()
-    assert cluster.get("Namespace", "app")["metadata"]["annotations"]["ovn.kubernetes.io/logical_switch"] == "s2,s1,s0"
+# -- D.5
 
 
 def test_the_order_of_the_nodes_that_host_a_bfd_port_stands() -> None:
