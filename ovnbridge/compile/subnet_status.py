@@ -52,7 +52,7 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
         return  # spec D.2.0: a subnet that waits for its vlan keeps the conditions that it has
     problem = found if isinstance(found, Problem) else _obstacle(reader, name, found, spec)
     reason = _reason(found, spec, subnet.status.conditions)
-    value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason, subnet.status.conditions))
+    value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason, subnet))
     if problem is None:
         yield Event("Subnet", name, "Normal", reason, "")
     elif isinstance(found, SubnetView) and problem.reason != ACLS_FAILED:
@@ -141,13 +141,21 @@ def rule_id(subnet: str, number: int, rule: NatOutgoingPolicyRule) -> str:
     return hashlib.sha256(f"{subnet}{number}{text}".encode()).hexdigest()[:12]
 
 
-def _conditions(problem: Problem | None, reason: str, before: Iterable[Condition]) -> tuple[Condition, ...]:
+def _conditions(problem: Problem | None, reason: str, subnet: Subnet) -> tuple[Condition, ...]:
+    held = {c.type: c for c in subnet.status.conditions}
     if problem is not None:
         # Spec E.1: only what is wrong with the subnet itself makes it invalid.
         validated = "False" if problem.reason == INVALID else "True"
         states = (("Validated", validated), ("Ready", "False"), ("Error", "True"))
-        return tuple(Condition(type=t, status=s, reason=problem.reason, message=problem.message) for t, s in states)
-    held = {c.type: c for c in before}
+        message, generation = problem.message, max(1, subnet.metadata.generation)
+        theirs = [c for t, s in states if (c := held.get(t)) and (c.status, c.reason) == (s, problem.reason)]
+        if len(theirs) == len(states) and not any(c.observed_generation for c in theirs):
+            # Kube-OVN says the same in its own words, without a generation; ours carry one.
+            message, generation = theirs[0].message, 0
+        return tuple(
+            Condition(type=t, status=s, reason=problem.reason, message=message, observed_generation=generation)
+            for t, s in states
+        )
     error = Condition(type="Error", status="Unknown", reason="Init", message="Not Observed")
     if "Error" in held and "Ready" in held and held["Ready"].status == "True":
         # Kube-OVN never clears it (spec E.1): what a takeover finds on a subnet that works stands.

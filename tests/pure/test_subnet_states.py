@@ -60,6 +60,21 @@ def test_an_error_that_we_saw_is_cleared_with_its_cause() -> None:
     assert conditions(cluster, "s1")["Error"] == ("Unknown", "Init")
 
 
+@pytest.mark.parametrize("generation", [0, 1])
+def test_words_of_kube_ovn_about_a_subnet_that_is_refused_stand(generation: int) -> None:
+    """The same conditions in other words are no difference; our own words, which bear a generation, are kept true."""
+    cluster = ready(subnet("s1", **S1), subnet("s2", cidrBlock="10.17.0.0/25"))
+    reason, words = "ValidateLogicalSwitchFailed", "subnet s2 cidr 10.17.0.0/25 is conflict with subnet s1"
+    found = [
+        {**condition(kind, status, reason, words), **({"observedGeneration": generation} if generation else {})}
+        for kind, status in (("Validated", "False"), ("Ready", "False"), ("Error", "True"))
+    ]
+    written = left(cluster, "Subnet", "s2", {"status": {"conditions": found}})
+    assert (written == []) is (generation == 0)
+    cluster.apply(subnet("s2", cidrBlock="10.18.0.0/24")).run()
+    assert conditions(cluster, "s2")["Ready"] == ("True", "ResetLogicalSwitchAclSuccess")
+
+
 CENTRAL: Json = {**S1, "gatewayType": "centralized", "gatewayNode": "n-1,n-2"}
 
 
