@@ -41,7 +41,7 @@ def vlan_view(reader: Reader, name: str) -> VlanView | None:
         return None
     tag, network = _tag(vlan), _network(vlan)
     rank = (vlan.metadata.creation_timestamp, name)
-    for other in reader.by("vlan-tag", _tag_key(vlan)):
+    for other in reader.by("vlan-tag", _tag_key(vlan)) if tag else ():  # untagged ones share the network (spec D.17)
         if other != name and (reader.query(_created, other), other) < rank:
             return VlanView(name, tag, network, other)
     return VlanView(name, tag, network, "")

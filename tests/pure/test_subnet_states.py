@@ -180,6 +180,15 @@ def test_a_vlan_without_provider_gets_the_default_one() -> None:
     assert cluster.row("Logical_Switch_Port", "localnet.s1")["options"] == {"network_name": "provider"}
 
 
+def test_untagged_vlans_of_one_network_are_not_in_conflict() -> None:
+    """D.17: the same provider and the same id, unless that is 0."""
+    subnets = subnet("s1", **S1, vlan="a"), subnet("s2", cidrBlock="10.18.0.0/24", vlan="b")
+    cluster = ready(*underlay("a", 0), underlay("b", 0)[1], *subnets)
+    assert [cluster.get("Vlan", name)["status"]["conflict"] for name in "ab"] == [False, False]
+    assert cluster.get("ProviderNetwork", "net1")["status"]["vlans"] == ["a", "b"]
+    assert [conditions(cluster, name)["Ready"][0] for name in ("s1", "s2")] == ["True", "True"]
+
+
 # -- D.5
 
 
