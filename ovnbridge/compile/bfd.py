@@ -22,8 +22,8 @@ _MOST_NODES: Final = 3
 
 
 def bfd_nodes(reader: Reader, vpc: str) -> tuple[str, ...]:
-    """Nodes that may host a VPC's BFD port, by name: ready ones with a chassis, or if there are none such, those that
-    are not ready (memoised question)."""
+    """Nodes that may host a VPC's BFD port, those that do first, then by name: ready ones with a chassis, or if there
+    are none such, those that are not ready (memoised question)."""
     found = reader.get("Vpc", vpc)
     if not isinstance(found, Vpc) or not _enabled(found):
         return ()
@@ -35,8 +35,17 @@ def bfd_nodes(reader: Reader, vpc: str) -> tuple[str, ...]:
             for name in names
             if isinstance(node := reader.get("Node", name), Node) and matches(selector, node.metadata.all_labels())
         ]
+    # Nodes that host it already go first, in their order: the first one is active, and it need not move.
+    standing = [name for name in reader.query(_hosts, vpc) if name in names]
+    names = list(dict.fromkeys([*standing, *names]))
     chosen = [name for name in names if reader.query(node_ready, name)] or names
     return tuple(chosen if selector is not None else chosen[:_MOST_NODES])
+
+
+def _hosts(reader: Reader, vpc: str) -> tuple[str, ...]:
+    """Nodes that the VPC's status names (memoised question)."""
+    found = reader.get("Vpc", vpc)
+    return found.status.bfd_port.nodes if isinstance(found, Vpc) else ()
 
 
 def _enabled(vpc: Vpc) -> bool:

@@ -1,6 +1,6 @@
 """Things that every cluster has: the default VPC, the default and join subnets, NB options, the deny-all group.
 
-Spec D.1 points 1, 3, 7, 8; D.8 (`kubeovn_deny_all`).
+Spec D.1 points 1, 3, 6, 7, 8; D.8 (`kubeovn_deny_all`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from ovnbridge.model.address import default_gateway, protocol
 from ovnbridge.model.ovn import VENDOR, Ref
 
 DENY_ALL_GROUP = "ovn.sg.kubeovn_deny_all"
+UNDERLAY = "vlan"
+"""Value of `--network-type` of a cluster whose default subnet is an underlay one."""
 
 
 def _cluster(reader: Reader, key: str) -> Iterator[Item]:
@@ -69,9 +71,34 @@ def _objects(opts: Options) -> Iterator[Item]:
                 "enableLb": opts.enable_lb,
                 "disableGatewayCheck": not opts.default_gateway_check,
                 "private": False,
+                **_underlay_spec(opts),
             },
         ),
     )
+    if opts.network_type == UNDERLAY:
+        yield from _underlay(opts)
+
+
+def _underlay_spec(opts: Options) -> dict[str, object]:
+    """What the default subnet says in a cluster whose network is a vlan."""
+    if opts.network_type != UNDERLAY:
+        return {}
+    spec: dict[str, object] = {"vlan": opts.default_vlan_name}
+    if opts.default_logical_gateway:
+        spec["logicalGateway"] = True
+    if opts.default_u2o_interconnection:
+        spec["u2oInterconnection"] = True  # with logicalGateway as well, the subnet says that they exclude each other
+    return spec
+
+
+def _underlay(opts: Options) -> Iterator[Item]:
+    spec: dict[str, object] = {"defaultInterface": opts.default_interface_name}
+    if opts.default_exchange_link_name:
+        spec["exchangeLinkName"] = True
+    name = opts.default_provider_name
+    yield Object("ProviderNetwork", name, _body("ProviderNetwork", name, spec))
+    spec = {"id": opts.default_vlan_id, "provider": name}
+    yield Object("Vlan", opts.default_vlan_name, _body("Vlan", opts.default_vlan_name, spec))
 
 
 def _body(kind: str, name: str, spec: dict[str, object]) -> dict[str, object]:

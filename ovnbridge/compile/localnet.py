@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.lease import lease_of
+from ovnbridge.compile.nets import allocated_providers
 from ovnbridge.compile.subnet import SubnetView
+from ovnbridge.compile.vip import allowed_pairs, vip_of
+from ovnbridge.compile.workload import holder
 from ovnbridge.engine.engine import Reader
 from ovnbridge.engine.items import Item, Row
 from ovnbridge.engine.world import Index
 from ovnbridge.model import address
 from ovnbridge.model.crd.subnet import SubnetSpec
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import OVN_PROVIDER, localnet_port_name, port_name, vip_port_name
+from ovnbridge.model.names import OVN_PROVIDER, annotation, localnet_port_name, port_name, vip_port_name
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _PORT_VIPS = ".kubernetes.io/port_vips"
@@ -58,18 +61,31 @@ def virtual_ports(reader: Reader, view: SubnetView, spec: SubnetSpec) -> Iterato
 
 
 def _parents(reader: Reader, subnet: str, vip: str) -> tuple[str, ...]:
-    """Ports in a subnet of the pods whose annotation `port_vips` has an address, sorted (memoised question)."""
+    """Ports in a subnet of the pods that may take an address, sorted (memoised question): it is in their annotation
+    `port_vips`, or a Vip has it that their annotation `aaps` names."""
     found = set()
-    for key in reader.by("pod-port-vips", vip):
+    for key in sorted({*reader.by("pod-port-vips", vip), *_paired(reader, subnet, vip)}):
         pod = reader.get("Pod", key)
         if not isinstance(pod, Pod):
             continue
-        for provider, vips in _port_vips(pod):
-            owner = port_name(pod.metadata.name, pod.metadata.namespace, provider)
-            lease = lease_of(reader, owner) if vip in vips else None
-            if lease is not None and lease.spec.subnet == subnet:
-                found.add(owner)
+        given, space = dict(_port_vips(pod)), pod.metadata.namespace
+        own, _ = holder(reader, pod)
+        pairs = allowed_pairs(reader, pod.metadata.annotation(annotation("aaps")), space, subnet)
+        for provider in {OVN_PROVIDER, *given, *allocated_providers(pod.metadata.all_annotations())}:
+            if vip in pairs or vip in given.get(provider, ()):
+                owner = port_name(own, space, provider)
+                lease = lease_of(reader, owner)
+                if lease is not None and lease.spec.subnet == subnet:
+                    found.add(owner)
     return tuple(sorted(found))
+
+
+def _paired(reader: Reader, subnet: str, wanted: str) -> Iterator[str]:
+    """Pods whose annotation `aaps` names a Vip of a subnet with an address."""
+    for name in reader.by("vip-address", f"{subnet}|{wanted}"):
+        vip = vip_of(reader, name)
+        if vip is not None:
+            yield from reader.by("pod-aaps", f"{vip.spec.namespace}/{name}")
 
 
 def _port_vips(pod: Pod) -> Iterator[tuple[str, list[str]]]:

@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from ovnbridge.engine.engine import Reader
+from ovnbridge.model import address
+from ovnbridge.model.kube import ServiceCIDR
 from ovnbridge.model.names import distributed_group, subnet_node_group
 
 PROTOCOLS: Final = ("tcp", "udp", "sctp")
@@ -30,6 +32,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     default_gateway: str = ""
     default_gateway_check: bool = True
     default_exclude_ips: tuple[str, ...] = ()
+    default_logical_gateway: bool = False
+    default_u2o_interconnection: bool = False
+    default_provider_name: str = "provider"
+    default_interface_name: str = ""
+    default_exchange_link_name: bool = False
+    default_vlan_name: str = "ovn-vlan"
+    default_vlan_id: int = 1
+    enable_ecmp: bool = False
     node_switch: str = "join"
     node_switch_cidr: str = "100.64.0.0/16"
     node_switch_gateway: str = ""
@@ -79,6 +89,14 @@ class _Row(Protocol):
 def options(reader: Reader) -> Options:
     """The controller's options."""
     return cast(Options, reader.get("Options", "")) or Options()
+
+
+def service_cidrs(reader: Reader) -> tuple[str, ...]:
+    """CIDRs of Services: the flag's, and those of ServiceCIDR objects, without repetition (spec E.12; memoised)."""
+    given = [*options(reader).service_cidrs]
+    for found in reader.all("ServiceCIDR"):
+        given += found.spec.cidrs if isinstance(found, ServiceCIDR) else ()
+    return tuple(dict.fromkeys(cidr for cidr in given if address.family(cidr) is not None))
 
 
 def has_column(reader: Reader, table: str, column: str) -> bool:

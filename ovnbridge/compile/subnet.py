@@ -29,7 +29,7 @@ from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
 from ovnbridge.model.kube import Node
-from ovnbridge.model.names import MCAST_PREFIX, U2O_PREFIX, u2o_owner
+from ovnbridge.model.names import MCAST_PREFIX, OVN_PROVIDER, U2O_PREFIX, u2o_owner
 
 __all__ = ["CENTRALIZED", "DISTRIBUTED"]
 
@@ -159,7 +159,10 @@ def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
     names = _names_of(reader, vpc)
     if reader.get("Vpc", vpc) is None:
         return tuple(names)
-    return tuple(n for n in names if isinstance(reader.query(checked, n), Problem | Waiting))
+    found = (n for n in names if isinstance(reader.query(checked, n), Problem | Waiting))
+    return tuple(
+        n for n in found if (s := reader.query(described, n)) is None or is_ovn(s.spec.provider or OVN_PROVIDER)
+    )
 
 
 def connects_underlay(reader: Reader, vpc: str) -> bool:

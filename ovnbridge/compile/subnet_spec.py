@@ -59,6 +59,8 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
         changes["default"] = spec.default and name == opts.default_ls
         if kind == DISTRIBUTED:
             changes["gateway_node"] = ""  # spec D.2.4
+        elif kind == CENTRALIZED and opts.enable_ecmp:
+            changes["enable_ecmp"] = True  # spec D.1 point 9
     if name == opts.node_switch:
         changes["enable_lb"] = None
     elif spec.enable_lb is None:

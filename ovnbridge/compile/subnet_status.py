@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +33,7 @@ from ovnbridge.model.crd.subnet import (
 )
 from ovnbridge.model.names import mcast_owner, u2o_owner
 
+GATEWAY_FOUND: Final = "ReconcileCentralizedGatewaySuccess"
 DHCP_ROWS: Final = "DHCPRow"
 """World table of the UUIDs of existing DHCP_Options rows, which the NB edge fills; keys by `dhcp_key`."""
 
@@ -50,8 +51,8 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     if found is None or isinstance(found, Waiting):
         return  # spec D.2.0: a subnet that waits for its vlan keeps the conditions that it has
     problem = found if isinstance(found, Problem) else _obstacle(reader, name, found, spec)
-    reason = _reason(found, spec)
-    value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason))
+    reason = _reason(found, spec, subnet.status.conditions)
+    value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason, subnet))
     if problem is None:
         yield Event("Subnet", name, "Normal", reason, "")
     elif isinstance(found, SubnetView) and problem.reason != ACLS_FAILED:
@@ -64,9 +65,13 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     yield Status("Subnet", name, value)
 
 
-def _reason(found: SubnetView | Problem, spec: object) -> str:
+def _reason(found: SubnetView | Problem, spec: object, before: Iterable[Condition]) -> str:
     if isinstance(found, SubnetView) and not found.is_ovn:
         return "SetNonOvnSubnetSuccess"
+    # What Kube-OVN says when a gateway node alone has changed: as good a success as the others (spec E.1).
+    moved = any(c.type == "Ready" and c.status == "True" and c.reason == GATEWAY_FOUND for c in before)
+    if moved and isinstance(found, SubnetView) and found.gateway_type == CENTRALIZED:
+        return GATEWAY_FOUND
     private = isinstance(spec, SubnetSpec) and spec.private
     return "SetPrivateLogicalSwitchSuccess" if private else "ResetLogicalSwitchAclSuccess"
 
@@ -91,8 +96,10 @@ def _counted(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetSta
 
 def _gateway(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetStatus:
     nodes, active = reader.query(gateway_nodes, view.name), reader.query(active_gateways, view.name)
-    if view.enable_ecmp or not nodes:
+    if not nodes:
         return msgspec.structs.replace(value, activate_gateway="")
+    if view.enable_ecmp:
+        return value  # names the active node of a subnet without ECMP; Kube-OVN lets it stand
     return msgspec.structs.replace(value, activate_gateway=active[0]) if active else value
 
 
@@ -134,16 +141,30 @@ def rule_id(subnet: str, number: int, rule: NatOutgoingPolicyRule) -> str:
     return hashlib.sha256(f"{subnet}{number}{text}".encode()).hexdigest()[:12]
 
 
-def _conditions(problem: Problem | None, reason: str) -> tuple[Condition, ...]:
+def _conditions(problem: Problem | None, reason: str, subnet: Subnet) -> tuple[Condition, ...]:
+    held = {c.type: c for c in subnet.status.conditions}
     if problem is not None:
         # Spec E.1: only what is wrong with the subnet itself makes it invalid.
         validated = "False" if problem.reason == INVALID else "True"
         states = (("Validated", validated), ("Ready", "False"), ("Error", "True"))
-        return tuple(Condition(type=t, status=s, reason=problem.reason, message=problem.message) for t, s in states)
+        message, generation = problem.message, max(1, subnet.metadata.generation)
+        theirs = [c for t, s in states if (c := held.get(t)) and (c.status, c.reason) == (s, problem.reason)]
+        if len(theirs) == len(states) and not any(c.observed_generation for c in theirs):
+            # Kube-OVN says the same in its own words, without a generation; ours carry one.
+            message, generation = theirs[0].message, 0
+        return tuple(
+            Condition(type=t, status=s, reason=problem.reason, message=message, observed_generation=generation)
+            for t, s in states
+        )
+    error = Condition(type="Error", status="Unknown", reason="Init", message="Not Observed")
+    if "Error" in held and "Ready" in held and held["Ready"].status == "True":
+        # Kube-OVN never clears it (spec E.1): what a takeover finds on a subnet that works stands.
+        error = Condition(type="Error", status=held["Error"].status, reason=held["Error"].reason)
+        error = msgspec.structs.replace(error, message=held["Error"].message)
     return (
         Condition(type="Validated", status="True", reason=reason),
         Condition(type="Ready", status="True", reason=reason),
-        Condition(type="Error", status="Unknown", reason="Init", message="Not Observed"),
+        error,
     )
 
 

@@ -31,15 +31,17 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
     if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
         yield Finalizer("Subnet", name, FINALIZER, present=False)
         return
-    yield Finalizer("Subnet", name, FINALIZER)
     view = reader.query(checked, name)
     if isinstance(view, Problem | Waiting):
         yield from _held(name, subnet.spec.vpc or opts.cluster_router)
     if isinstance(view, Problem):
         yield Event("Subnet", name, "Warning", view.reason, view.message)
+    if isinstance(view, Waiting):
+        yield from _write_back(name, subnet, opts)  # the defaults come before the vlan gate (spec D.2)
     spec = reader.query(accepted_spec, name)
     if not isinstance(view, SubnetView) or not isinstance(spec, SubnetSpec):
         return
+    yield Finalizer("Subnet", name, FINALIZER)
     yield Pool(name, SubnetFacts(name, view.cidr_block, view.gateway, view.exclude_ips))
     yield from _write_back(name, subnet, opts)
     if not view.is_ovn:
@@ -108,7 +110,7 @@ def _uplink(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[Item]
         parent=Ref("Logical_Router", view.vpc),
         # The name may have been an external port's; the default VPC's own is another feature's (spec D.18).
         members=() if view.name == opts.external_gateway_switch else ("gateway_chassis",),
-        exact=("mac",) if view.u2o_mac else (),
+        exact=(*(("mac",) if view.u2o_mac else ()), *(() if spec.enable_ipv6_ra else ("ipv6_prefix",))),
     )
     yield Row(
         "Logical_Switch_Port",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovnbridge.compile.node import NodeView, node_names, node_view
-from ovnbridge.compile.options import Options, options
+from ovnbridge.compile.options import Options, options, service_cidrs
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.compile.subnet_spec import accepted_spec, described
 from ovnbridge.engine.engine import Reader, Unit
@@ -45,7 +45,7 @@ def _u2o(reader: Reader, name: str) -> Iterator[Item]:
         yield from _policies(view, opts)
         if ungrouped(view, opts):
             for node in nodes:
-                yield from _without_load_balancer(view, node, opts)
+                yield from _without_load_balancer(reader, view, node)
 
 
 def claim(owner: str, subnet: str, addresses: str) -> Claim:
@@ -123,12 +123,12 @@ def _policy(view: SubnetView, priority: int, match: str, hop: str, ids: dict[str
     )
 
 
-def _without_load_balancer(view: SubnetView, node: NodeView, opts: Options) -> Iterator[Item]:
+def _without_load_balancer(reader: Reader, view: SubnetView, node: NodeView) -> Iterator[Item]:
     group = subnet_node_group(view.name, node.name)
     ids = {"vendor": VENDOR, "lr": view.vpc, "ls": view.name, "u2o": "true"}
     yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=("ports",))
     families = {family(cidr) for cidr, _ in view.pairs()}
-    for service in opts.service_cidrs:
+    for service in reader.query(service_cidrs):
         version = family(service)
         hop = split(node.join)[0 if version == 4 else 1]
         if version in families and hop:

@@ -254,5 +254,14 @@ def _by_subnet(vip: Vip) -> tuple[str, ...]:
     return (vip_subnet(vip),) if vip_lease(vip) is not None else ()
 
 
-INDEXES = (Index("vip-subnet", "Vip", _by_subnet), Index("pod-vip", "Pod", _by_vip), Index("pod-aaps", "Pod", _by_pair))
+def _by_address(vip: Vip) -> tuple[str, ...]:
+    return tuple(f"{vip_subnet(vip)}|{text}" for text in (vip.status.v4_ip, vip.status.v6_ip) if text)
+
+
+INDEXES = (
+    Index("vip-subnet", "Vip", _by_subnet),
+    Index("vip-address", "Vip", _by_address),
+    Index("pod-vip", "Pod", _by_vip),
+    Index("pod-aaps", "Pod", _by_pair),
+)
 UNITS = (Unit("vip", "Vip", _vip),)

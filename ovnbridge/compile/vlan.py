@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from ovnbridge.compile.options import options
 from ovnbridge.compile.subnet_spec import Problem
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Item, Spec, Status
@@ -40,7 +41,7 @@ def vlan_view(reader: Reader, name: str) -> VlanView | None:
         return None
     tag, network = _tag(vlan), _network(vlan)
     rank = (vlan.metadata.creation_timestamp, name)
-    for other in reader.by("vlan-tag", _tag_key(vlan)):
+    for other in reader.by("vlan-tag", _tag_key(vlan)) if tag else ():  # untagged ones share the network (spec D.17)
         if other != name and (reader.query(_created, other), other) < rank:
             return VlanView(name, tag, network, other)
     return VlanView(name, tag, network, "")
@@ -52,7 +53,7 @@ def vlan_problem(reader: Reader, name: str) -> Problem | Waiting | None:
     if view is None:
         return Problem(VLAN_FAILED, f"vlan {name} does not exist")
     if not view.network:
-        return Problem(VLAN_FAILED, f"vlan {name} names no provider network")
+        return Waiting(f"vlan {name} gets the default provider network")  # by `_vlan`, spec D.17
     if view.conflict:
         return Problem(VLAN_FAILED, f"vlan {name} has the id {view.tag} of vlan {view.conflict} on {view.network}")
     # The network's status.vlans, which is where others see it, is written from the same facts.
@@ -86,6 +87,8 @@ def _vlan(reader: Reader, name: str) -> Iterator[Item]:
     if vlan.spec.vlan_id or vlan.spec.provider_interface_name:
         fields = {"id": view.tag, "provider": view.network, "vlanId": None, "providerInterfaceName": None}
         yield Spec("Vlan", name, fields)
+    elif not view.network:
+        yield Spec("Vlan", name, {"provider": options(reader).default_provider_name})
     if view.conflict:
         message = f"id {view.tag} on provider network {view.network} is that of vlan {view.conflict}"
         yield Event("Vlan", name, "Warning", "VlanConflict", message)

@@ -9,6 +9,7 @@ from ovnbridge.compile import bfd, vpc_external, vpc_peering, vpc_routes
 from ovnbridge.compile.options import PROTOCOLS, Options, options
 from ovnbridge.compile.ownership import vpc_scope
 from ovnbridge.compile.subnet import SubnetView, broken_subnets, connects_underlay, subnet_view, subnets_of_vpc
+from ovnbridge.compile.subnet_spec import described
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, Status
 from ovnbridge.engine.world import Index
@@ -146,8 +147,14 @@ def preferred_subnet(reader: Reader, name: str) -> str:
 
 
 def default_switch(reader: Reader, vpc: str) -> str:
-    """A VPC's subnet for namespaces that nothing else is said for (spec D.5), "" for none (memoised question)."""
+    """A VPC's subnet for namespaces that nothing else is said for (spec D.5), "" for none (memoised question).
+
+    `spec.defaultSubnet` counts once it is a subnet of the VPC, also while it cannot be compiled.
+    """
     preferred = reader.query(preferred_subnet, vpc)
+    described_as = reader.query(described, preferred) if preferred else None
+    if described_as is None or described_as.spec.vpc != vpc:
+        preferred = ""
     views = (reader.query(subnet_view, name) for name in reader.query(subnets_of_vpc, vpc))
     return preferred or next((view.name for view in views if view is not None and view.default), "")
 

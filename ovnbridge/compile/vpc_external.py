@@ -112,7 +112,13 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
 def external_status(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Any]:
     """`enableExternal`, `extraExternalSubnets` and `enableBfd` of the status: what is, not what is wished for."""
     if vpc.metadata.name == opts.cluster_router and not external_subnets(vpc, opts):
-        return {"enable_external": vpc.status.enable_external, "extra_external_subnets": (), "enable_bfd": False}
+        known = vpc.status  # written by another feature (spec D.18)
+        extra = known.extra_external_subnets
+        return {
+            "enable_external": known.enable_external,
+            "extra_external_subnets": extra,
+            "enable_bfd": known.enable_bfd,
+        }
     made = [subnet for subnet, found in attachments(reader, vpc, opts).items() if isinstance(found, Attachment)]
     return {
         "enable_external": bool(made),

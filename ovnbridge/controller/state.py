@@ -26,6 +26,7 @@ from ovnbridge.model.kube import (
     NetworkAttachmentDefinition,
     Node,
     Pod,
+    ServiceCIDR,
     StatefulSet,
     VirtualMachine,
     VirtualMachineInstance,
@@ -40,6 +41,7 @@ from ovnbridge.model.resource import (
     OVN_EIP,
     POD,
     PROVIDER_NETWORK,
+    SERVICE_CIDR,
     STATEFUL_SET,
     SUBNET,
     VIP,
@@ -71,11 +73,14 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (VIRTUAL_MACHINE, VirtualMachine),
     (VIRTUAL_MACHINE_INSTANCE, VirtualMachineInstance),
     (NETWORK_ATTACHMENT_DEFINITION, NetworkAttachmentDefinition),
+    (SERVICE_CIDR, ServiceCIDR),
     (POD, Pod),
 )
 """Kubernetes kinds that the controller reads, with their decoded types."""
 
-OPTIONAL_KINDS: Final = frozenset({"VirtualMachine", "VirtualMachineInstance", "NetworkAttachmentDefinition"})
+OPTIONAL_KINDS: Final = frozenset(
+    {"VirtualMachine", "VirtualMachineInstance", "NetworkAttachmentDefinition", "ServiceCIDR"}
+)
 """Kinds that a cluster may not know: an absent definition means that there are no such objects."""
 
 NB_COLUMNS: Final = monitored_columns(NORTHBOUND)

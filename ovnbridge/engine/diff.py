@@ -150,8 +150,13 @@ class Differ:
         facts = self._facts[row.table]
         changed: dict[str, Value] = {}
         for name, value in row.columns.items():
-            if (name in facts.adopted and name not in row.exact) or not self._actual.has_column(row.table, name):
+            if not self._actual.has_column(row.table, name):
                 continue
+            if name in facts.adopted and name not in row.exact and actual.columns.get(name):
+                continue
+            if name in facts.own_entries and isinstance(value, Mapping):
+                held = actual.columns.get(name) or {}
+                value = {**{n: entry for n, entry in held.items() if n not in facts.own_entries[name]}, **value}
             if name == "external_ids" and facts.kept_ids and isinstance(value, Mapping):
                 held = actual.columns.get(name) or {}
                 value = {**{n: entry for n, entry in held.items() if n.startswith(facts.kept_ids)}, **value}

@@ -180,6 +180,19 @@ class NetworkAttachmentDefinition(Struct, frozen=True, kw_only=True):
     spec: NetworkAttachmentSpec = NetworkAttachmentSpec()
 
 
+class ServiceCIDRSpec(Struct, frozen=True, kw_only=True):
+    """What a ServiceCIDR says."""
+
+    cidrs: tuple[str, ...] = ()
+
+
+class ServiceCIDR(Struct, frozen=True, kw_only=True):
+    """Addresses of Services beside those of the flag (spec E.12)."""
+
+    metadata: ObjectMeta
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+
+
 class LabelSelectorRequirement(Struct, frozen=True, kw_only=True):
     """One `matchExpressions` entry."""
 

@@ -39,8 +39,9 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `parents`: (parent table, column that holds the references to this table's rows). Rows of such tables live only
     while a parent refers to them; those of root tables only cannot go before.
     `columns`: all columns that we read or write.
-    `adopted`: columns and `"map:subkey"` entries whose value stands when the row already exists (Kube-OVN drew it at
+    `adopted`: columns and `"map:subkey"` entries whose value stands when the row already has one (Kube-OVN drew it at
     random), unless `Row.exact` names them.
+    `own_entries`: by map column, the only keys in it that are ours; the others stand.
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
     `kept_ids`: prefixes of the external_ids that others write into rows of ours and that stand.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
@@ -54,6 +55,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     adopted: tuple[str, ...] = ()
     parent_hint: str = ""
     kept_ids: tuple[str, ...] = ()
+    own_entries: Mapping[str, tuple[str, ...]] = {}
     write_only: tuple[str, ...] = ()
     rank: int = 50
 
@@ -91,6 +93,7 @@ _NB: Final = (
         key=("name",),
         columns=("name", "ports", "acls", "load_balancer", "other_config", "external_ids"),
         write_only=("ports",),
+        own_entries={"other_config": ("mcast_snoop", "mcast_querier", "mcast_ip4_src", "mcast_eth_src")},
         rank=20,
     ),
     TableFacts(
@@ -124,7 +127,8 @@ _NB: Final = (
             "ha_chassis_group",
         ),
         parents=(("Logical_Router", "ports"),),
-        adopted=("mac",),
+        adopted=("mac", "ipv6_prefix"),
+        own_entries={"options": ("route_table", "bfd-only")},
         rank=30,
     ),
     TableFacts(

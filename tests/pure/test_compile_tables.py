@@ -822,10 +822,17 @@ def test_a_vpc_goes_when_its_subnets_are_gone() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "of_subnet", "expected"),
-    [({}, {}, ""), ({}, {"default": True}, "s1"), ({"defaultSubnet": "s2"}, {"default": True}, "s2")],
+    [
+        ({}, {}, ""),
+        ({}, {"default": True}, "s1"),
+        ({"defaultSubnet": "s2"}, {"default": True}, "s2"),
+        ({"defaultSubnet": "gone"}, {"default": True}, "s1"),
+        ({"defaultSubnet": "elsewhere"}, {}, ""),
+    ],
 )
 def test_default_switch_of_a_custom_vpc(spec: Json, of_subnet: Json, expected: str) -> None:
-    cluster = ready(vpc("v1", **spec), subnet("s1", **S1, vpc="v1", **of_subnet))
+    others = subnet("s2", cidrBlock="10.18.0.0/24", vpc="v1"), subnet("elsewhere", cidrBlock="10.19.0.0/24")
+    cluster = ready(vpc("v1", **spec), subnet("s1", **S1, vpc="v1", **of_subnet), *others)
     assert cluster.get("Vpc", "v1")["status"]["defaultLogicalSwitch"] == expected
 
 

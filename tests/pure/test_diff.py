@@ -188,7 +188,7 @@ def test_only_named_columns_are_compared() -> None:
     bench.want(switch("s", other_config={"mcast_snoop": "true"}))
     (change,) = bench.commit()
     assert isinstance(change, Update)
-    assert change.columns == {"other_config": {"mcast_snoop": "true"}}
+    assert change.columns == {"other_config": {"subnet": "10.0.0.0/8", "mcast_snoop": "true"}}, "others' keys stand"
     assert change.before == {"other_config": {"subnet": "10.0.0.0/8"}}
 
 
@@ -287,14 +287,14 @@ def test_members_of_rows_that_nobody_desires() -> None:
 
 
 def test_two_units_that_want_one_row() -> None:
-    bench = Bench(switch("s", other_config={"a": "1"}))
-    bench.want(switch("s", other_config={"b": "2"}), unit="another")
+    bench = Bench(switch("s", external_ids={**OURS, "a": "1"}))
+    bench.want(switch("s", external_ids={**OURS, "b": "2"}), unit="another")
     bench.commit()
-    assert bench.memory.snapshot()["Logical_Switch", "s"][0]["other_config"] == {"b": "2"}
+    assert bench.memory.snapshot()["Logical_Switch", "s"][0]["external_ids"] == {**OURS, "b": "2"}
     assert bench.desired.clashes() == [(("Logical_Switch", "s"), [UnitKey("another", ""), UnitKey("unit", "")])]
     bench.want(unit="another")
     bench.commit()
-    assert bench.memory.snapshot()["Logical_Switch", "s"][0]["other_config"] == {"a": "1"}
+    assert bench.memory.snapshot()["Logical_Switch", "s"][0]["external_ids"] == {**OURS, "a": "1"}
 
 
 @pytest.mark.parametrize(
