@@ -125,8 +125,6 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
     pod = me.pod
     addresses = address_columns(lease)
     vips = _vips(reader, me, net, view)
-    notes = pod.metadata.all_annotations()
-    yield from dhcp.port_rows(view, owner, notes, me.opts, provider=net.provider)
     secured = frozenset(" ".join((element, *vips)) for element in addresses)
     notes = pod.metadata.all_annotations()
     yield from dhcp.port_rows(view, owner, notes, me.opts, net.provider)

@@ -29,6 +29,7 @@ from ovnbridge.ipam.values import (
     SubnetFacts,
     SubnetUsage,
     answers,
+    is_ip_object,
 )
 from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
 
@@ -40,7 +41,8 @@ class _Subnet:
         self.macs: Holders[str] = Holders()
         self.pools: dict[int, FamilyPool] = {}
         self.excluded: set[str] = set()
-        """Owners that do not count as users (spec E.1): with an address in excludeIps, or one that another holds."""
+        """Owners that do not count as users (spec E.1): IP objects with an address in excludeIps, and other objects
+        whose address an IP object holds as well (a Vip that a pod has taken over)."""
         gateways = {host_family(g): number_of(g) for g in facts.gateway.split(",") if host_family(g) is not None}
         for net in networks(facts.cidr_block):
             self.pools[net.version] = FamilyPool(net, gateways.get(net.version), facts.exclude_ips)
@@ -138,7 +140,7 @@ class Ledger:
             for pool, value in subnet.addresses(lease):
                 pool.give_back(value, owner)
                 heir = pool.using.get(value)
-                if heir is not None and value not in pool.reserved:
+                if heir is not None and not is_ip_object(heir):
                     subnet.excluded.discard(heir)
             if lease.mac:
                 subnet.macs.give_back(lease.mac.lower(), owner)
@@ -256,8 +258,10 @@ class Ledger:
         for pool, value in subnet.addresses(lease):
             holder = pool.take(value, owner)
             clash = holder or clash
-            if value in pool.reserved or holder is not None:
+            if is_ip_object(owner) and value in pool.reserved:
                 subnet.excluded.add(owner)
+            if holder is not None:
+                subnet.excluded.update(other for other in (owner, holder) if not is_ip_object(other))
         if lease.mac:
             subnet.macs.take(lease.mac.lower(), owner)
         return clash
