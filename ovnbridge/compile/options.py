@@ -71,6 +71,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return [self.load_balancer(vpc, p, session) for p in PROTOCOLS for session in (False, True)]
 
 
+UNKNOWN_KINDS: Final = "UnknownKind"
+"""World table: kinds of which it is not known which objects there are (a dump has none, or they are not served)."""
+
+
+def unknown(reader: Reader, kind: str) -> bool:
+    """Whether an object's absence says nothing: what depends on an object of this kind stays as it is."""
+    return reader.get(UNKNOWN_KINDS, kind) is not None
+
+
 class _Row(Protocol):
     @property
     def columns(self) -> Mapping[str, object]: ...

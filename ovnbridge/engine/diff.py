@@ -150,7 +150,8 @@ class Differ:
         facts = self._facts[row.table]
         changed: dict[str, Value] = {}
         for name, value in row.columns.items():
-            if (name in facts.adopted and name not in row.exact) or not self._actual.has_column(row.table, name):
+            stands = name in row.initial or (name in facts.adopted and name not in row.exact)
+            if stands or not self._actual.has_column(row.table, name):
                 continue
             if name == "external_ids" and facts.kept_ids and isinstance(value, Mapping):
                 held = actual.columns.get(name) or {}

@@ -56,8 +56,9 @@ class Table:
         self.log: list[tuple[str, bool]] = []
         self.on_change: Callable[[str, str], None] = lambda kind, key: None
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         before = self.tables.get(resource.kind, {})
+        objects = objects or {}
         self.tables[resource.kind] = dict(objects)
         self.replaced += 1
         for key in before.keys() | objects.keys():
