@@ -51,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     bfd_min_rx: int = 100
     detect_mult: int = 3
     keep_vm_ip: bool = True
+    enable_eip_snat: bool = True
     non_primary_cni_mode: bool = False
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""

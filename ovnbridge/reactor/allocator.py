@@ -217,7 +217,7 @@ class Allocator:
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
         ip = self._world.get("IP", owner)
-        if ip is not None and not (isinstance(ip, IP) and not addressed(ip)):
+        if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
             self._answered(owner)
             self._touch("IP", owner)
         elif owner in self._pending:
@@ -302,11 +302,11 @@ class Allocator:
 
     def unwanted(self, owner: str, ip: Any) -> bool:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
+        if isinstance(ip, IP) and ip.metadata.deleting:
+            return True  # somebody wants it gone: only our finalizer is in the way
         if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
             return False
         ip = unedited(ip, self._world.get(EDITED, owner))
-        if ip.metadata.deleting:
-            return True  # somebody wants it gone: only our finalizer is in the way
         # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
         if ip.metadata.label(LABEL_IP_RESERVED) != "false":
             return False

@@ -307,9 +307,17 @@ def machines(site: Written) -> None:
     mac = site.mac()
     site.ip("vm2.dist", "vm2", "sub-dist", "10.17.0.41", mac=mac, podType="VirtualMachine")
     site.lsp("vm2.dist", "vm2", "sub-dist", f"{mac} 10.17.0.41")
+    moving = owned_by("VirtualMachineInstance", "vm3", "kubevirt.io/v1")
+    port = site.serve(
+        "virt-launcher-vm3-a", "10.17.0.42", holder="vm3", kind="VirtualMachine", owner=moving, virtualmachine="vm3"
+    )
+    port["options"] = {"activation-strategy": "rarp", "requested-chassis": "node1,node2"}
+    target = site.pod("virt-launcher-vm3-b", owner=moving, spec={"nodeName": "node2"})
+    target["metadata"]["annotations"] = dict(site.objects["pods"][-2]["metadata"]["annotations"])
+    target["metadata"]["creationTimestamp"] = "2026-11-23T23:40:00Z"
     site.objects["virtualmachines"] = [
         {"kind": "VirtualMachine", "apiVersion": "kubevirt.io/v1", "metadata": {"name": n, "namespace": "dist"}}
-        for n in ("vm1", "vm2")
+        for n in ("vm1", "vm2", "vm3")
     ]
 
 
@@ -383,6 +391,35 @@ def pools(site: Written) -> None:
     )
 
 
+def lists_of_a_namespace(site: Written) -> None:
+    """B.5: bound subnets and pools come in whatever order; cidr and exclude_ips in that of the subnets."""
+    for name in ("sub-cent", "sub-dist"):
+        site.subnet(name)["spec"]["namespaces"].append("bench")
+    (space,) = [n for n in site.objects["namespaces"] if n["metadata"]["name"] == "bench"]
+    space["metadata"]["annotations"] = {
+        "ovn.kubernetes.io/logical_switch": "sub-dist,sub-cent",
+        "ovn.kubernetes.io/cidr": "10.17.0.0/24;10.18.0.0/24",
+        "ovn.kubernetes.io/exclude_ips": "10.17.0.1;10.18.0.1..10.18.0.9",
+        "ovn.kubernetes.io/ip_pool": "q,p",
+    }
+    condition = {"type": "Ready", "status": "True", "reason": "UpdateIPAMSucceeded"}
+    for name, address in (("p", "10.17.0.100"), ("q", "10.18.0.100")):
+        status = {"conditions": [condition], "v4AvailableIPs": 1, "v4AvailableIPRange": address}
+        site.objects["ippools"].append(
+            {
+                "apiVersion": "kubeovn.io/v1",
+                "kind": "IPPool",
+                "metadata": {**META, "name": name, "uid": name},
+                "spec": {
+                    "subnet": "sub-dist" if name == "p" else "sub-cent",
+                    "ips": [address],
+                    "namespaces": ["bench"],
+                },
+                "status": status,
+            }
+        )
+
+
 def reservations(site: Written) -> None:
     """C.10: made by hand for a pod to come, filled in by the controller."""
     site.ip("later.dist", "later", "sub-dist", "10.17.0.70", mac=site.mac(), nodeName="")
@@ -451,6 +488,7 @@ CASES: list[Callable[[Written], None]] = [
     machines,
     vips,
     pools,
+    lists_of_a_namespace,
     reservations,
     pods_without_network,
     unscheduled,
