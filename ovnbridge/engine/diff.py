@@ -256,13 +256,15 @@ class Differ:
 
 def _adopting(value: Value, present: Any, column: str, facts: TableFacts, row: Row) -> Value:
     """A map with those entries of the existing one that stand."""
-    if not facts.adopted or not isinstance(value, Mapping) or not isinstance(present, Mapping):
+    entries = facts.adopted + facts.unordered
+    if not entries or not isinstance(value, Mapping) or not isinstance(present, Mapping):
         return value
     stand = {
         name: present[name]
-        for entry in facts.adopted
+        for entry in entries
         if entry not in row.exact and entry.startswith(f"{column}:")
         if (name := entry.removeprefix(f"{column}:")) in value and name in present
+        if entry not in facts.unordered or sorted(value[name].split(",")) == sorted(present[name].split(","))
     }
     return {**value, **stand} if stand else value
 

@@ -174,25 +174,37 @@ class Ledger:
         held = self._leases.get(owner)
         if held is not None and self.fits(held, request):
             return held
-        refusal = Refusal(NO_SUBNET, "no subnet to allocate from", request.subnets)
-        for name in request.subnets:
+        refusal = self._nothing(request)
+        for name, pool in self._places(request):
             subnet = self._subnets.get(name)
             if subnet is None:
-                refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid", request.subnets)
+                refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid")
                 continue
-            pools = _pools_to_try(subnet, request)
-            if not pools:
-                asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
-                refusal = Refusal(NO_ADDRESS, f"subnet {name} has no addresses of {asked}")
-            for pool in pools:
-                for group in request.addresses or ("",):
-                    decision = self._try(subnet, owner, request, group, pool)
-                    if isinstance(decision, Lease):
-                        self.release(owner)
-                        self._record(owner, decision)
-                        return decision
-                    refusal = decision
+            for group in request.addresses or ("",):
+                decision = self._try(subnet, owner, request, group, pool)
+                if isinstance(decision, Lease):
+                    self.release(owner)
+                    self._record(owner, decision)
+                    return decision
+                refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
+
+    def _places(self, request: AddressRequest) -> Iterator[tuple[str, str]]:
+        """(subnet, pool) that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
+        if request.addresses or not (request.pool or request.pools):
+            yield from ((name, "") for name in request.subnets)
+            return
+        for name in (request.pool,) if request.pool else request.pools:
+            facts = self._pools.get(name)
+            if facts is not None and facts.subnet in request.subnets:
+                yield facts.subnet, name
+
+    def _nothing(self, request: AddressRequest) -> Refusal:
+        """Why there is no place to look."""
+        if not request.subnets:
+            return Refusal(NO_SUBNET, "no subnet to allocate from")
+        asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
+        return Refusal(NO_ADDRESS, f"subnet {', '.join(request.subnets)} has no addresses of {asked}")
 
     def _try(self, subnet: _Subnet, owner: str, request: AddressRequest, group: str, named: str) -> Decision:
         name = subnet.facts.name
@@ -293,17 +305,6 @@ class Ledger:
             texts[version] = (available.count(), pool.text(available), used.count(), pool.text(used))
         empty = (0, "", 0, "")
         return PoolUsage(*texts.get(4, empty), *texts.get(6, empty))
-
-
-def _pools_to_try(subnet: _Subnet, request: AddressRequest) -> tuple[str, ...]:
-    """The pools of a subnet that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
-    if request.addresses:
-        return ("",)
-    if request.pool:
-        return (request.pool,) if request.pool in subnet.named else ()
-    if request.pools:
-        return tuple(name for name in request.pools if name in subnet.named)
-    return ("",)
 
 
 @lru_cache(maxsize=64)

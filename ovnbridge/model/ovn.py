@@ -41,6 +41,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `columns`: all columns that we read or write.
     `adopted`: columns and `"map:subkey"` entries whose value stands when the row already exists (Kube-OVN drew it at
     random), unless `Row.exact` names them.
+    `unordered`: `"map:subkey"` entries that are comma lists whose order says nothing (Kube-OVN's is its lister's).
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
     `kept_ids`: prefixes of the external_ids that others write into rows of ours and that stand.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
@@ -52,6 +53,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     parents: tuple[tuple[str, str], ...] = ()
     adopted: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
     parent_hint: str = ""
     kept_ids: tuple[str, ...] = ()
     write_only: tuple[str, ...] = ()
@@ -169,6 +171,7 @@ _NB: Final = (
             "tag",
             "up",
         ),
+        unordered=("options:virtual-parents",),
         parents=(("Logical_Switch", "ports"),),
         parent_hint="external_ids:ls",
         rank=40,

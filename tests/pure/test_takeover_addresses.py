@@ -326,7 +326,7 @@ def vips(site: Written) -> None:
     site.serve("pair-a", "10.17.0.50", ids={"vips": "10.17.0.60", "attach-vips": "true"}, aaps="pair")
     site.serve("pair-b", "10.17.0.51", ids={"vips": "10.17.0.60", "attach-vips": "true"}, aaps="pair")
     site.vip("pair", "10.17.0.60", namespace="dist")
-    options = {"virtual-ip": "10.17.0.60", "virtual-parents": "pair-a.dist,pair-b.dist"}
+    options = {"virtual-ip": "10.17.0.60", "virtual-parents": "pair-b.dist,pair-a.dist"}
     virtual = {"name": "pair", "type": "virtual", "options": options}
     virtual["external_ids"] = {"vendor": "kube-ovn", "ls": "sub-dist"}
     site.nb["Logical_Switch_Port"].append(virtual)
@@ -350,6 +350,9 @@ def vips(site: Written) -> None:
         if space["metadata"]["name"] == "dist":
             notes["ovn.kubernetes.io/exclude_ips"] = "10.17.0.1,10.17.0.200..10.17.0.210"
     site.vip("excluded", "10.17.0.200")
+    site.vip("picky", "10.17.0.64", selector=["app:web"])
+    del site.objects["vips"][-1]["status"]["selector"]
+    site.vip("told", "10.17.0.65", selector=["app:web"])
     site.vip("taken", "10.17.0.63", mac="0e:00:00:00:01:01", taken="taker.dist")
     port = site.serve("taker", "10.17.0.63", vip="taken")
     port["addresses"] = "0e:00:00:00:01:01 10.17.0.63"
