@@ -48,7 +48,8 @@ def eip_lease(eip: OvnEip) -> Lease | None:
     status = eip.status
     if not (status.v4_ip or status.v6_ip):
         return None
-    return Lease(eip.spec.external_subnet, status.v4_ip, status.v6_ip, status.mac_address)
+    subnet = eip.spec.external_subnet or eip.metadata.label(LABEL_SUBNET)
+    return Lease(subnet, status.v4_ip, status.v6_ip, status.mac_address)
 
 
 def vip_subnet(vip: Vip) -> str:
