@@ -211,8 +211,8 @@ class World:
             body = address(number)
             self.bodies[body["metadata"]["name"]] = body
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
-        self.tables[resource.kind] = dict(objects)
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
+        self.tables[resource.kind] = dict(objects or {})
 
     def apply(self, resource: Resource, key: str, obj: Any | None) -> None:
         if obj is None:

@@ -19,7 +19,8 @@ from ovnbridge.ipam import PoolFacts, PoolUsage, RangeSet
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IPPool, IPPoolStatus
 from ovnbridge.model.crd.base import Condition
-from ovnbridge.model.names import FINALIZER, set_name
+from ovnbridge.model.kube import Namespace
+from ovnbridge.model.names import FINALIZER, annotation, set_name
 from ovnbridge.model.ovn import VENDOR
 
 _SET_NAME: Final = re.compile(r"[a-zA-Z_.][a-zA-Z_.0-9]*")
@@ -108,9 +109,18 @@ def pool_facts(reader: Reader, name: str) -> PoolFacts | None:
 
 
 def namespace_pools(reader: Reader, namespace: str) -> tuple[str, ...]:
-    """Names of the pools that a namespace is bound to, sorted (memoised question)."""
+    """Names of the pools that a namespace is bound to (memoised question)."""
     pools = ((name, _get(reader, name)) for name in reader.by("ippool-namespaces", namespace))
-    return tuple(name for name, pool in pools if pool is not None and not pool.metadata.deleting)
+    names = tuple(name for name, pool in pools if pool is not None and not pool.metadata.deleting)
+    found = reader.get("Namespace", namespace) if len(names) > 1 else None
+    written = found.metadata.annotation(annotation("ip_pool")) if isinstance(found, Namespace) else ""
+    return as_written(names, written)
+
+
+def as_written(names: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """The same names, in the order in which an annotation has them already: the order is anybody's (spec B.5)."""
+    written = tuple(text.split(","))
+    return written if sorted(written) == sorted(names) else names
 
 
 def _ippool(reader: Reader, name: str) -> Iterator[Item]:

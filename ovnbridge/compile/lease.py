@@ -10,6 +10,7 @@ from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest, Lease
 from ovnbridge.model.address import join
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
+from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.names import (
     LABEL_IP_RESERVED,
     LABEL_NODE_NAME,
@@ -35,6 +36,20 @@ POOL_SCOPE: Final = "ippool/"
 def vip_owner(name: str) -> str:
     """A Vip among the owners of leases; the slash keeps it apart from the names of IP objects."""
     return f"vip/{name}"
+
+
+def eip_owner(name: str) -> str:
+    """An OvnEip among the owners of leases."""
+    return f"eip/{name}"
+
+
+def eip_lease(eip: OvnEip) -> Lease | None:
+    """The lease that an OvnEip's status records."""
+    status = eip.status
+    if not (status.v4_ip or status.v6_ip):
+        return None
+    subnet = eip.spec.external_subnet or eip.metadata.label(LABEL_SUBNET)
+    return Lease(subnet, status.v4_ip, status.v6_ip, status.mac_address)
 
 
 def vip_subnet(vip: Vip) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovnbridge.compile.ippool import namespace_pools
+from ovnbridge.compile.ippool import as_written, namespace_pools
 from ovnbridge.compile.options import options
 from ovnbridge.compile.selector import matches
 from ovnbridge.compile.subnet import subnet_view
@@ -38,7 +38,10 @@ def namespace_subnets(reader: Reader, name: str) -> tuple[str, ...]:
     view = reader.query(subnet_view, preferred)
     if name != "kube-system" and view is not None and view.vpc == vpc:
         bound = {preferred: None, **bound}
-    return tuple(bound) or (preferred or reader.query(default_switch, vpc) or opts.default_ls,)
+    if not bound:
+        return (preferred or reader.query(default_switch, vpc) or opts.default_ls,)
+    found = as_written(tuple(bound), namespace.metadata.annotation(annotation("logical_switch")))
+    return found if preferred not in bound or found[0] == next(iter(bound)) else tuple(bound)
 
 
 def _namespace(reader: Reader, name: str) -> Iterator[Item]:

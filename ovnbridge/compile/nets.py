@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ovnbridge.compile.options import options
+from ovnbridge.compile.options import options, unknown
 from ovnbridge.engine.engine import Reader
 from ovnbridge.engine.world import Index
 from ovnbridge.model.crd.subnet import Subnet
@@ -101,7 +101,8 @@ def attachment_kind(reader: Reader, key: str) -> bool | str | None:
     """
     found = reader.get("NetworkAttachmentDefinition", key)
     if not isinstance(found, NetworkAttachmentDefinition):
-        return f"NetworkAttachmentDefinition {key} does not exist"
+        known = not unknown(reader, "NetworkAttachmentDefinition")
+        return f"NetworkAttachmentDefinition {key} {'does not exist' if known else 'cannot be looked up'}"
     if not found.spec.config.strip():
         return None
     try:

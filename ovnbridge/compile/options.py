@@ -61,6 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     bfd_min_rx: int = 100
     detect_mult: int = 3
     keep_vm_ip: bool = True
+    enable_eip_snat: bool = True
     non_primary_cni_mode: bool = False
     load_balancers: Mapping[str, str] = {}
     """Default VPC load balancer by `tcp`, `tcp-session`, …; names from the flags."""
@@ -79,6 +80,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def load_balancer_names(self, vpc: str) -> list[str]:
         """All six load balancers of a VPC."""
         return [self.load_balancer(vpc, p, session) for p in PROTOCOLS for session in (False, True)]
+
+
+UNKNOWN_KINDS: Final = "UnknownKind"
+"""World table: kinds of which it is not known which objects there are (a dump has none, or they are not served)."""
+
+
+def unknown(reader: Reader, kind: str) -> bool:
+    """Whether an object's absence says nothing: what depends on an object of this kind stays as it is."""
+    return reader.get(UNKNOWN_KINDS, kind) is not None
 
 
 class _Row(Protocol):

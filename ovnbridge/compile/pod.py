@@ -31,8 +31,6 @@ from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, n
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _DEFAULT_GROUP = "default-securitygroup"
-_OWN_WAY = ("eip", "snat", "north_gateway")
-"""Annotations of pods that do not leave through their node (spec D.3)."""
 
 
 class _Pod(msgspec.Struct, frozen=True):
@@ -144,7 +142,7 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
     if not node or view.vpc != me.opts.cluster_router:
         return
     port = Ref("Logical_Switch_Port", owner)
-    own_way = net.primary and any(me.note(name, net) for name in _OWN_WAY)
+    own_way = net.primary and (_translated(me) or bool(me.note("north_gateway", net)))
     if view.logical:
         yield Member("Port_Group", node_group(node), "ports", port)
         if view.gateway_type == DISTRIBUTED and not own_way:
@@ -155,11 +153,17 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
         yield from _way_out(me, net, lease, view)
 
 
+def _translated(me: _Pod) -> bool:
+    """Whether the pod has an external address of its own, and does not leave through its node (spec D.3)."""
+    notes = me.pod.metadata
+    return me.opts.enable_eip_snat and bool(notes.annotation(annotation("eip")) or notes.annotation(annotation("snat")))
+
+
 def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
     """The policy of a pod with a gateway of its own (spec D.3). Those of EIPs are not compiled here."""
     match = f"ip4.src == {lease.spec.v4_ip_address}"
     gateway = me.note("north_gateway", net)
-    if me.note("eip", net) or me.note("snat", net):
+    if _translated(me):
         yield Hold(match)
     elif address.host_family(gateway) != 4:
         message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address"
@@ -184,7 +188,8 @@ def _vips(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> tuple[str, ..
     """Further addresses that the port may use (spec D.3)."""
     pairs = me.pod.metadata.annotation(annotation("aaps"))
     found = dict.fromkeys(allowed_pairs(reader, pairs, me.pod.metadata.namespace, view.name) if pairs else ())
-    found.update(dict.fromkeys(part.strip() for part in me.note("port_vips", net).split(",") if part.strip()))
+    given = map(str.strip, me.note("port_vips", net).split(","))
+    found.update(dict.fromkeys(text for text in given if address.host_family(text)))
     return tuple(found)
 
 

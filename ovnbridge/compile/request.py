@@ -13,14 +13,14 @@ from ovnbridge.compile.nets import Net, attached_subnet
 from ovnbridge.compile.node import node_addresses
 from ovnbridge.compile.options import options
 from ovnbridge.compile.subnet import subnet_view
-from ovnbridge.compile.vip import vip_of
+from ovnbridge.compile.vip import ROUTER_MAC, vip_of
 from ovnbridge.compile.workload import keeps_address, ordinal
 from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import LABEL_IP_RESERVED, annotation
+from ovnbridge.model.names import LABEL_IP_RESERVED, annotation, router_port_name
 
 _FAMILIES: Mapping[str, str] = {"ipv4": address.IPV4, "ipv6": address.IPV6}
 
@@ -67,7 +67,7 @@ def annotation_problem(pod: Pod, net: Net) -> str:
             problems.append(f"{', '.join(other)} is not of the family {family} that annotation {name} asks for")
     for suffix in ("ingress_rate", "egress_rate", "ingress_burst", "egress_burst"):
         text = notes.get(annotation(suffix, net.provider), "")
-        if text and not text.isdigit():
+        if text and not (text.isascii() and text.isdigit()):
             problems.append(f"{text!r} in annotation {annotation(suffix, net.provider)} must be a non-negative integer")
     return "; ".join(problems)
 
@@ -135,6 +135,8 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         router = options(reader).cluster_router
         skip = any(view is not None and view.vpc == router and not view.vlan for view in views)
     mac = _wished(what, "mac_address", net.mac)
+    if lease is None and mac and any(_gateway_mac(reader, name) == mac.lower() for name in subnets):
+        return f"AddressConflict: MAC {mac} is the gateway's"
     return AddressRequest(
         subnets=subnets,
         addresses=static,
@@ -151,6 +153,12 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         node=pod.spec.node_name,
         pod_type=what.pod_type,
     )
+
+
+def _gateway_mac(reader: Reader, subnet: str) -> str:
+    view = reader.query(subnet_view, subnet)
+    found = reader.get(ROUTER_MAC, router_port_name(view.vpc, subnet)) if view is not None else None
+    return found.lower() if isinstance(found, str) else ""
 
 
 def _subnets(reader: Reader, what: Asked, named: str, *, keep: bool) -> tuple[str, ...]:

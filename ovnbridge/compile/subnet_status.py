@@ -83,15 +83,24 @@ def _counted(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetSta
     v4, v6 = address.split(view.cidr_block)
     return msgspec.structs.replace(
         value,
-        v4_available_ips=usage.v4_available,
+        v4_available_ips=_available(view, usage, v4),
         v4_available_ip_range=usage.v4_available_range,
         v4_using_ips=usage.using if v4 else 0,
         v4_using_ip_range=usage.v4_using_range,
-        v6_available_ips=usage.v6_available,
+        v6_available_ips=_available(view, usage, v6),
         v6_available_ip_range=usage.v6_available_range,
         v6_using_ips=usage.using if v6 else 0,
         v6_using_ip_range=usage.v6_using_range,
     )
+
+
+def _available(view: SubnetView, usage: SubnetUsage, cidr: str) -> int:
+    """Spec E.1: a sum, not a list; whoever has addresses of one family takes away one of each."""
+    if not cidr:
+        return 0
+    net = address.network(cidr)
+    excluded = sum(high - low + 1 for low, high in address.exclude_ranges(view.exclude_ips, net))
+    return max(0, address.address_count(net) - excluded - usage.using)
 
 
 def _gateway(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetStatus:

@@ -183,12 +183,11 @@ def _written(name: str, vip: Vip, lease: Lease, user: str) -> Iterator[Item]:
     if missing:
         yield Spec("Vip", name, missing)
     yield Labels("Vip", name, {LABEL_SUBNET: label_value(lease.subnet), LABEL_IP_RESERVED: user})
-    yield Status(
-        "Vip",
-        name,
-        VipStatus(type=vip.spec.type, v4_ip=lease.v4, v6_ip=lease.v6, mac=lease.mac, selector=vip.spec.selector),
-        after_commit=False,
-    )
+    # A status with an address but without selector is of a writer that does not say it: taken over as it is.
+    silent = vip_lease(vip) is not None and not vip.status.selector
+    selector = () if silent else vip.spec.selector
+    status = VipStatus(type=vip.spec.type, v4_ip=lease.v4, v6_ip=lease.v6, mac=lease.mac, selector=selector)
+    yield Status("Vip", name, status, after_commit=False)
 
 
 def _port(reader: Reader, name: str, vip: Vip, lease: Lease, view: SubnetView) -> Iterator[Item]:

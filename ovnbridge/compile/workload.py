@@ -13,7 +13,7 @@ from typing import Final
 from ovnbridge.compile.ippool import pool_facts
 from ovnbridge.compile.lease import STICKY, address_columns, lease_of
 from ovnbridge.compile.namespace import namespace_subnets
-from ovnbridge.compile.options import options
+from ovnbridge.compile.options import options, unknown
 from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Claim, Hold, Item, Row
@@ -94,6 +94,8 @@ def keeps_address(reader: Reader, owner: str) -> bool:
 def _set_keeps(reader: Reader, owner: str, lease: IP) -> bool:
     spec = lease.spec
     found = _ORDINAL.fullmatch(spec.pod_name)
+    if unknown(reader, STATEFUL_SET):
+        return True
     owning = reader.get(STATEFUL_SET, f"{spec.namespace}/{found[1]}") if found else None
     if found is None or not isinstance(owning, StatefulSet) or owning.metadata.deleting:
         return False
@@ -125,6 +127,8 @@ def _machine_keeps(reader: Reader, key: str) -> bool:
     machine = reader.get(VIRTUAL_MACHINE, key)
     if isinstance(machine, VirtualMachine):
         return not machine.metadata.deleting
+    if unknown(reader, VIRTUAL_MACHINE) or unknown(reader, _INSTANCE):
+        return True
     instance = reader.get(_INSTANCE, key)
     if not isinstance(instance, VirtualMachineInstance) or instance.metadata.deleting:
         return False
@@ -154,6 +158,7 @@ def _sticky(reader: Reader, owner: str) -> Iterator[Item]:
             owner,
             {"name": owner, "addresses": address_columns(lease), "external_ids": ids},
             parent=Ref("Logical_Switch", view.name),
+            initial=("addresses", "external_ids"),  # of a pod that was: `unknown`, security groups, further addresses
         )
 
 

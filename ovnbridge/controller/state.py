@@ -107,6 +107,7 @@ class ControllerState:
             {
                 IP_RESOURCE.kind: self.reactor.allocator.observe_ip,
                 VIP.kind: self.reactor.allocator.observe_vip,
+                OVN_EIP.kind: self.reactor.allocator.observe_eip,
             },
             self.reactor.object_changed,
         )

@@ -150,7 +150,7 @@ class Differ:
         facts = self._facts[row.table]
         changed: dict[str, Value] = {}
         for name, value in row.columns.items():
-            if not self._actual.has_column(row.table, name):
+            if name in row.initial or not self._actual.has_column(row.table, name):
                 continue
             if name in facts.adopted and name not in row.exact and actual.columns.get(name):
                 continue
@@ -260,13 +260,15 @@ class Differ:
 
 def _adopting(value: Value, present: Any, column: str, facts: TableFacts, row: Row) -> Value:
     """A map with those entries of the existing one that stand."""
-    if not facts.adopted or not isinstance(value, Mapping) or not isinstance(present, Mapping):
+    entries = facts.adopted + facts.unordered
+    if not entries or not isinstance(value, Mapping) or not isinstance(present, Mapping):
         return value
     stand = {
         name: present[name]
-        for entry in facts.adopted
+        for entry in entries
         if entry not in row.exact and entry.startswith(f"{column}:")
         if (name := entry.removeprefix(f"{column}:")) in value and name in present
+        if entry not in facts.unordered or sorted(value[name].split(",")) == sorted(present[name].split(","))
     }
     return {**value, **stand} if stand else value
 

@@ -19,7 +19,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     `parent` is the row whose reference set holds it, for tables that have parents. `members` names the set or map
     columns of this row that `Member` items own completely: a value in them that nobody desires is removed. `exact`
-    names adopted columns (or `map:subkey` entries) whose existing value does not stand this time.
+    names adopted columns (or `map:subkey` entries) whose existing value does not stand this time; `initial` names
+    columns whose existing value stands, whatever it is.
     """
 
     table: str
@@ -28,6 +29,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     parent: Ref | None = None
     members: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):

@@ -29,6 +29,7 @@ from ovnbridge.ipam.values import (
     SubnetFacts,
     SubnetUsage,
     answers,
+    is_ip_object,
 )
 from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
 
@@ -40,7 +41,8 @@ class _Subnet:
         self.macs: Holders[str] = Holders()
         self.pools: dict[int, FamilyPool] = {}
         self.excluded: set[str] = set()
-        """Owners that do not count as users (spec E.1): with an address in excludeIps, or one that another holds."""
+        """Owners that do not count as users (spec E.1): IP objects with an address in excludeIps, and other objects
+        whose address an IP object holds as well (a Vip that a pod has taken over)."""
         gateways = {host_family(g): number_of(g) for g in facts.gateway.split(",") if host_family(g) is not None}
         for net in networks(facts.cidr_block):
             self.pools[net.version] = FamilyPool(net, gateways.get(net.version), facts.exclude_ips)
@@ -138,7 +140,7 @@ class Ledger:
             for pool, value in subnet.addresses(lease):
                 pool.give_back(value, owner)
                 heir = pool.using.get(value)
-                if heir is not None and value not in pool.reserved:
+                if heir is not None and not is_ip_object(heir):
                     subnet.excluded.discard(heir)
             if lease.mac:
                 subnet.macs.give_back(lease.mac.lower(), owner)
@@ -172,25 +174,37 @@ class Ledger:
         held = self._leases.get(owner)
         if held is not None and self.fits(held, request):
             return held
-        refusal = Refusal(NO_SUBNET, "no subnet to allocate from", request.subnets)
-        for name in request.subnets:
+        refusal = self._nothing(request)
+        for name, pool in self._places(request):
             subnet = self._subnets.get(name)
             if subnet is None:
-                refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid", request.subnets)
+                refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid")
                 continue
-            pools = _pools_to_try(subnet, request)
-            if not pools:
-                asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
-                refusal = Refusal(NO_ADDRESS, f"subnet {name} has no addresses of {asked}")
-            for pool in pools:
-                for group in request.addresses or ("",):
-                    decision = self._try(subnet, owner, request, group, pool)
-                    if isinstance(decision, Lease):
-                        self.release(owner)
-                        self._record(owner, decision)
-                        return decision
-                    refusal = decision
+            for group in request.addresses or ("",):
+                decision = self._try(subnet, owner, request, group, pool)
+                if isinstance(decision, Lease):
+                    self.release(owner)
+                    self._record(owner, decision)
+                    return decision
+                refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
+
+    def _places(self, request: AddressRequest) -> Iterator[tuple[str, str]]:
+        """(subnet, pool) that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
+        if request.addresses or not (request.pool or request.pools):
+            yield from ((name, "") for name in request.subnets)
+            return
+        for name in (request.pool,) if request.pool else request.pools:
+            facts = self._pools.get(name)
+            if facts is not None and facts.subnet in request.subnets:
+                yield facts.subnet, name
+
+    def _nothing(self, request: AddressRequest) -> Refusal:
+        """Why there is no place to look."""
+        if not request.subnets:
+            return Refusal(NO_SUBNET, "no subnet to allocate from")
+        asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
+        return Refusal(NO_ADDRESS, f"subnet {', '.join(request.subnets)} has no addresses of {asked}")
 
     def _try(self, subnet: _Subnet, owner: str, request: AddressRequest, group: str, named: str) -> Decision:
         name = subnet.facts.name
@@ -256,8 +270,10 @@ class Ledger:
         for pool, value in subnet.addresses(lease):
             holder = pool.take(value, owner)
             clash = holder or clash
-            if value in pool.reserved or holder is not None:
+            if is_ip_object(owner) and value in pool.reserved:
                 subnet.excluded.add(owner)
+            if holder is not None:
+                subnet.excluded.update(other for other in (owner, holder) if not is_ip_object(other))
         if lease.mac:
             subnet.macs.take(lease.mac.lower(), owner)
         return clash
@@ -289,17 +305,6 @@ class Ledger:
             texts[version] = (available.count(), pool.text(available), used.count(), pool.text(used))
         empty = (0, "", 0, "")
         return PoolUsage(*texts.get(4, empty), *texts.get(6, empty))
-
-
-def _pools_to_try(subnet: _Subnet, request: AddressRequest) -> tuple[str, ...]:
-    """The pools of a subnet that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
-    if request.addresses:
-        return ("",)
-    if request.pool:
-        return (request.pool,) if request.pool in subnet.named else ()
-    if request.pools:
-        return tuple(name for name in request.pools if name in subnet.named)
-    return ("",)
 
 
 @lru_cache(maxsize=64)

@@ -113,6 +113,11 @@ class PoolUsage(msgspec.Struct, frozen=True, gc=False):
     v6_using_range: str
 
 
+def is_ip_object(owner: str) -> bool:
+    """Whether an owner of a lease is an IP object; other kinds' names follow a slash, which no object's name has."""
+    return "/" not in owner
+
+
 def answers(lease: Lease, request: AddressRequest, cidr_block: str | None, pool: PoolFacts | None = None) -> bool:
     """Whether a lease is what the request asks for; `cidr_block` is its subnet's, `pool` the one that is asked for.
 

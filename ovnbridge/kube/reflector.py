@@ -61,8 +61,11 @@ LIST_SECONDS = 60.0
 class Sink(Protocol[T_contra]):
     """Who is kept equal to the API server."""
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
-        """All objects that exist; the dictionary stays the reflector's, so the sink compares and copies."""
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
+        """All objects that exist; the dictionary stays the reflector's, so the sink compares and copies.
+
+        None: the kind is not served (`optional` ones only).
+        """
         ...
 
     def apply(self, resource: Resource, key: str, obj: T_contra | None) -> None:
@@ -183,7 +186,7 @@ class Reflector(Generic[T]):
             except ApiError as error:
                 self.connected = False
                 if error.status == 404 and self._optional:
-                    self._install({}, {}, UNKNOWN, "")
+                    self._install({}, {}, UNKNOWN, "", served=False)
                     await self._sleep(OPTIONAL_RETRY_SECONDS * self._random.uniform(0.8, 1.2))
                     continue
                 self._problem("list", error)
@@ -251,10 +254,12 @@ class Reflector(Generic[T]):
                 if version != UNKNOWN:
                     versions[key] = version
 
-    def _install(self, objects: dict[str, T], versions: dict[str, int], position: int, version: str) -> None:
+    def _install(
+        self, objects: dict[str, T], versions: dict[str, int], position: int, version: str, *, served: bool = True
+    ) -> None:
         self._known.finish_list(position, objects, versions)
         self._version = version
-        self._sink.replace(self.resource, self._known.objects)
+        self._sink.replace(self.resource, self._known.objects if served else None)
         self.connected = True
         self.synced.set()
 

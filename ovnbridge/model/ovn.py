@@ -42,6 +42,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `adopted`: columns and `"map:subkey"` entries whose value stands when the row already has one (Kube-OVN drew it at
     random), unless `Row.exact` names them.
     `own_entries`: by map column, the only keys in it that are ours; the others stand.
+    `unordered`: `"map:subkey"` entries that are comma lists whose order says nothing (Kube-OVN's is its lister's).
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
     `kept_ids`: prefixes of the external_ids that others write into rows of ours and that stand.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
@@ -53,6 +54,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     parents: tuple[tuple[str, str], ...] = ()
     adopted: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
     parent_hint: str = ""
     kept_ids: tuple[str, ...] = ()
     own_entries: Mapping[str, tuple[str, ...]] = {}
@@ -173,6 +175,7 @@ _NB: Final = (
             "tag",
             "up",
         ),
+        unordered=("options:virtual-parents",),
         parents=(("Logical_Switch", "ports"),),
         parent_hint="external_ids:ls",
         rank=40,

@@ -43,8 +43,9 @@ class ClusterView:
         """This node's object."""
         return self._nodes.get(self.node_name)
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         """All objects of a kind (reflector sink)."""
+        objects = objects or {}
         copy = dict(objects)
         if resource.plural == PODS:
             self.pods = {key: pod for key, pod in objects.items() if self._mine(pod)}

@@ -12,7 +12,11 @@ import msgspec
 import yaml
 
 from ovnbridge.compile.dhcp import row_key
+from ovnbridge.compile.lease import STICKY
+from ovnbridge.compile.nets import NETWORKS
+from ovnbridge.compile.options import UNKNOWN_KINDS
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
+from ovnbridge.compile.workload import STATEFUL_SET, VIRTUAL_MACHINE
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.kube.connection import ApiError, Connection
 from ovnbridge.kube.reflector import Reflector
@@ -27,6 +31,8 @@ Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
 _BY_PLURAL = {resource.plural: resource.kind for resource, _ in KINDS}
 _ANSWER_SECONDS = 10.0
+_OWNERS = OPTIONAL_KINDS | {STATEFUL_SET}
+"""Kinds that dumps often lack: that there is no object of one says nothing, unless an empty list of it is there."""
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -59,8 +65,8 @@ def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | 
     """All Kubernetes objects in the YAML and JSON files of a directory and those below it.
 
     Files hold one or many documents: objects, lists of them (`List`, `PodList`, …, plain arrays), or maps from plural
-    to objects as in `reference/parity/*/k8s.json`. `warn` is told of whatever else there is; `leave` is not read.
-    Raises InputError.
+    to objects as in `reference/parity/*/k8s.json`. Of an empty list `{"kind": "…List"}` comes.
+    `warn` is told of whatever else there is; `leave` is not read. Raises InputError.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
@@ -100,6 +106,8 @@ def _objects(document: Any, place: str, warn: Callable[[str], None], kind: str =
     elif not isinstance(document, dict):
         warn(f"{place}: no Kubernetes object: {str(document)[:60]!r}")
     elif isinstance(document.get("items"), list):
+        if not document["items"]:
+            yield {"kind": document.get("kind")}
         yield from _objects(
             document["items"], place, warn, str(document.get("kind") or "").removesuffix("List") or kind
         )
@@ -113,6 +121,8 @@ def _objects(document: Any, place: str, warn: Callable[[str], None], kind: str =
             warn = _once(warn)  # something else entirely, such as a readable NB database
         for plural, entries in document.items():
             named = _BY_PLURAL.get(str(plural), f"({plural})")
+            if not entries:
+                yield {"kind": f"{named}List"}
             yield from _objects(entries, f"{place}, {plural}", _once(warn), named)
     else:
         warn(f"{place}: no Kubernetes object (it has no metadata.name)")
@@ -137,9 +147,11 @@ def feed_objects(state: ControllerState, objects: Iterable[Json]) -> list[str]:
     """
     tables: dict[str, dict[str, Any]] = {kind: {} for kind in _BY_KIND}
     problems: list[str] = []
+    unknown = set(_OWNERS)
     for found in objects:
+        unknown.discard(str(found.get("kind")).removesuffix("List"))
         entry = _BY_KIND.get(str(found.get("kind")))
-        if entry is None:
+        if entry is None or "metadata" not in found:
             continue
         resource, kind = entry
         group = str(found.get("apiVersion") or resource.api_version).rpartition("/")[0]
@@ -154,7 +166,7 @@ def feed_objects(state: ControllerState, objects: Iterable[Json]) -> list[str]:
         if known is None or value.metadata.uid or not known.metadata.uid:
             tables[resource.kind][value.metadata.key] = value
     for name, values in tables.items():
-        state.source.replace(_BY_KIND[name][0], values)
+        state.source.replace(_BY_KIND[name][0], None if name in unknown else values)
     return problems
 
 
@@ -171,9 +183,25 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     notes.problems = feed_objects(state, objects)
     if not database.says_uuids:
         _take_uuids(state)
+    notes.warnings += _held(state)
     if not any(state.world.size(kind) for kind in _BY_KIND):
         raise InputError(f"{directory}: no objects of the kinds that the controller reads ({', '.join(_BY_KIND)})")
     return state, notes
+
+
+def _held(state: ControllerState) -> Iterator[str]:
+    """What stays as it is because nobody knows which objects there are."""
+    world = state.world
+    kept = {world.get(STICKY, owner) for owner in world.keys(STICKY)}
+    networks = any(pod.metadata.annotation(NETWORKS) for key in world.keys("Pod") if (pod := world.get("Pod", key)))
+    for kinds, needed, what in (
+        ((STATEFUL_SET,), STATEFUL_SET in kept, "the addresses of their pods stay"),
+        ((VIRTUAL_MACHINE, f"{VIRTUAL_MACHINE}Instance"), VIRTUAL_MACHINE in kept, "their addresses stay"),
+        (("NetworkAttachmentDefinition",), networks, "networks that pods are attached to stay"),
+    ):
+        missing = [kind for kind in kinds if world.get(UNKNOWN_KINDS, kind)]
+        if needed and missing:
+            yield f"that there are no {', '.join(missing)} objects: {what}"
 
 
 def _take_uuids(state: ControllerState) -> None:
@@ -228,6 +256,7 @@ async def from_cluster(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await connection.close()
+    notes.warnings += _held(state)
     return state, notes
 
 

@@ -24,6 +24,8 @@ from ovnbridge.compile.lease import (
     RESERVATION,
     STICKY,
     addressed,
+    eip_lease,
+    eip_owner,
     identity,
     ip_body,
     lease_value,
@@ -36,6 +38,7 @@ from ovnbridge.engine.world import World
 from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, PoolFacts, Refusal, SubnetFacts
 from ovnbridge.model.address import IPV4, IPV6
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
+from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
@@ -119,6 +122,11 @@ class Allocator:
         """A Vip came, changed or went. Returns it."""
         self._observe(vip_owner(name), vip_lease(vip) if isinstance(vip, Vip) else None, vip is None)
         return vip
+
+    def observe_eip(self, name: str, eip: Any | None) -> Any | None:
+        """An OvnEip came, changed or went: its address is nobody else's, and counts as used. Returns it."""
+        self._observe(eip_owner(name), eip_lease(eip) if isinstance(eip, OvnEip) else None, eip is None)
+        return eip
 
     def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:
         pending = self._pending.get(owner)
@@ -209,7 +217,7 @@ class Allocator:
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
         ip = self._world.get("IP", owner)
-        if ip is not None and not (isinstance(ip, IP) and not addressed(ip)):
+        if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
             self._answered(owner)
             self._touch("IP", owner)
         elif owner in self._pending:
@@ -294,11 +302,11 @@ class Allocator:
 
     def unwanted(self, owner: str, ip: Any) -> bool:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
+        if isinstance(ip, IP) and ip.metadata.deleting:
+            return True  # somebody wants it gone: only our finalizer is in the way
         if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
             return False
         ip = unedited(ip, self._world.get(EDITED, owner))
-        if ip.metadata.deleting:
-            return True  # somebody wants it gone: only our finalizer is in the way
         # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
         if ip.metadata.label(LABEL_IP_RESERVED) != "false":
             return False

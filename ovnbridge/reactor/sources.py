@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ovnbridge.compile.options import UNKNOWN_KINDS
 from ovnbridge.engine.world import World
 from ovnbridge.model.resource import Resource
 
@@ -28,8 +29,10 @@ class KubeSource:
         self._observers = observers or {}
         self._changed = changed
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
-        """A complete list."""
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
+        """A complete list; None: nobody knows (the kind is not served, a dump does not have it)."""
+        self._world.put(UNKNOWN_KINDS, resource.kind, True if objects is None else None)
+        objects = objects or {}
         observer = self._observers.get(resource.kind)
         if observer is not None:
             for key in [k for k in self._world.keys(resource.kind) if k not in objects]:

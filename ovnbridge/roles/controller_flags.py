@@ -131,6 +131,7 @@ def compile_options(settings: argparse.Namespace) -> Options:
         network_type=settings.network_type,
         pod_nic_type=settings.pod_nic_type,
         keep_vm_ip=settings.keep_vm_ip,
+        enable_eip_snat=settings.enable_eip_snat,
         non_primary_cni_mode=settings.non_primary_cni_mode,
         enable_lb=settings.enable_lb,
         ls_dnat_mod_dl_dst=settings.ls_dnat_mod_dl_dst,

@@ -22,7 +22,7 @@ class FanOut:
 
     def __init__(self) -> None:
         self._sinks: list[Sink[Any]] = []
-        self._objects: dict[Resource, dict[str, Any]] = {}
+        self._objects: dict[Resource, dict[str, Any] | None] = {}
 
     def subscribe(self, sink: Sink[Any]) -> None:
         """Add a role's sink; it is given at once what has been listed already."""
@@ -30,7 +30,7 @@ class FanOut:
         for resource, objects in self._objects.items():
             sink.replace(resource, objects)
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         """A complete list."""
         self._objects[resource] = objects  # the reflector's own, which it keeps up to date until the next list
         for sink in self._sinks:

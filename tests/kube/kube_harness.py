@@ -52,12 +52,16 @@ class Table:
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, Any]] = {}
+        self.unserved: set[str] = set()
         self.replaced = 0
         self.log: list[tuple[str, bool]] = []
         self.on_change: Callable[[str, str], None] = lambda kind, key: None
 
-    def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
+    def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         before = self.tables.get(resource.kind, {})
+        if objects is None:
+            self.unserved.add(resource.kind)
+            objects = {}
         self.tables[resource.kind] = dict(objects)
         self.replaced += 1
         for key in before.keys() | objects.keys():

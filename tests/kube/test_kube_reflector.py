@@ -156,6 +156,7 @@ async def test_an_optional_kind_may_be_missing(connection: Connection, monkeypat
     async with running(missing.run()):
         await asyncio.wait_for(missing.synced.wait(), 5)
     assert table.tables == {NETWORK_ATTACHMENT_DEFINITION.kind: {}}
+    assert table.unserved == {NETWORK_ATTACHMENT_DEFINITION.kind}
 
 
 async def test_one_cache_for_many_askers(server: ApiServer, connection: Connection) -> None:

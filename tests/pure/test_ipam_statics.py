@@ -6,8 +6,24 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.addresses import address, events, ippool, notes, port, ready, set_pod, stateful_set, subset, vip
-from tests.support.cluster import Cluster, Json, ip, merged, pod, subnet
+from ovnbridge.compile.options import Options
+from tests.support.addresses import (
+    address,
+    attachment,
+    events,
+    ippool,
+    machine,
+    machine_pod,
+    notes,
+    port,
+    ready,
+    set_pod,
+    stateful_set,
+    subset,
+    vip,
+    with_notes,
+)
+from tests.support.cluster import Cluster, Json, ip, merged, pod, subnet, underlay
 
 MAC = "00:00:00:aa:00:01"
 
@@ -238,6 +254,74 @@ def test_an_ip_object_that_somebody_deletes_while_the_pod_lives(restart: bool) -
     assert address(cluster, "p.a") == before
     assert cluster.get("IP", "p.a")["spec"]["macAddress"] == mac
     assert address(cluster, "new.a") != before
+
+
+def leases(cluster: Cluster) -> dict[str, tuple[str, str]]:
+    """(addresses, uid) of all IP objects."""
+    found = {key: obj for (kind, key), obj in cluster.api.objects.items() if kind == "IP"}
+    return {key: (obj["spec"].get("ipAddress", ""), obj["metadata"]["uid"]) for key, obj in found.items()}
+
+
+def test_a_user_deletes_ip_objects_of_every_kind_that_kube_ovn_made() -> None:
+    """They carry its finalizer (spec C.10): it goes, and who still needs an address has one again: pods and nodes
+    the same, since they work with it."""
+    config = {"type": "kube-ovn", "provider": "net.a.ovn"}
+    cluster = ready(
+        *underlay(),
+        subnet("under", cidrBlock="10.31.0.0/24", vlan="v", u2oInterconnection=True, enableMulticastSnoop=True),
+        attachment("a/net", config),
+        subnet("attached", cidrBlock="10.32.0.0/24", provider="net.a.ovn"),
+        with_notes(pod("a/p", "n-1"), {"k8s.v1.cni.cncf.io/networks": "net"}),
+        machine("a/vm"),
+        machine_pod("a/launcher", "vm"),
+        {
+            "kind": "IP",
+            "metadata": {"name": "any-name"},
+            "spec": {"subnet": "s1", "podName": "other", "namespace": "a"},
+        },
+    )
+    before = leases(cluster)
+    assert {"any-name", "p.a", "p.a.net.a.ovn", "vm.a", "node-n-1", "mcast-querier.under"} <= before.keys()
+    assert "u2o-interconnection.ovn-cluster.under" in before
+    for key in before:
+        cluster.api.patch("IP", key, {"metadata": {"finalizers": ["kubeovn.io/kube-ovn-controller"]}})
+    written = list(cluster.written)
+    cluster.start()
+    assert cluster.run() == []
+    assert cluster.written == written, "taking them over writes nothing"
+    for key in before:
+        cluster.delete("IP", key)
+    cluster.run()
+    after = leases(cluster)
+    assert before.keys() - after.keys() == {"any-name"}
+    for key, (held, uid) in after.items():
+        assert held == before[key][0] or key.endswith("under"), key
+        assert uid != before[key][1], key
+
+
+def test_the_gateways_mac() -> None:
+    """Spec C.4: a static MAC must not be the gateway's."""
+    cluster = ready()
+    mac = str(cluster.row("Logical_Router_Port", "ovn-cluster-s1")["mac"])
+    cluster.apply(pod("a/p", "n-1", mac_address=mac.upper())).run()
+    assert "AddressConflict" in events(cluster, "Pod", "a/p", "AcquireAddressFailed")[0]
+    cluster.apply(pod("a/q", "n-1", mac_address="00:00:00:12:34:56")).run()
+    assert notes(cluster, "Pod", "a/q")["mac_address"] == "00:00:00:12:34:56"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_external_addresses_matter_with_their_flag_only(enabled: bool) -> None:
+    """Spec D.3: `eip` and `snat` with --enable-eip-snat."""
+    cluster = ready(pod("a/p", "n-1", eip="192.0.2.9"), options=Options(enable_eip_snat=enabled))
+    assert (("Logical_Switch_Port", "p.a") in cluster.row("Port_Group", "s1.n.1")["ports"]) is not enabled
+    assert ("Logical_Switch_Port", "p.a") in cluster.row("Port_Group", "node.n.1")["ports"]
+
+
+def test_further_addresses_that_are_none() -> None:
+    cluster = ready(pod("a/p", "n-1", port_vips="10.21.0.90, nonsense,10.21.0.91,10.21.0.90"))
+    found = port(cluster, "p.a")
+    assert found is not None
+    assert found["external_ids"]["vips"] == "10.21.0.90,10.21.0.91"
 
 
 def test_a_reservation_for_a_pod_to_come() -> None:

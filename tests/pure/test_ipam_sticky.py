@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ovnbridge.compile.options import Options
+from ovnbridge.model.resource import VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE
 from tests.support.addresses import (
     BASE,
     S1,
@@ -233,3 +234,33 @@ def test_without_the_flag_a_machines_pods_are_pods() -> None:
     assert "virtualmachine" not in notes(cluster, "Pod", "a/launcher-1")
     cluster.delete("Pod", "a/launcher-1").run()
     assert not address(cluster, "launcher-1.a")
+
+
+def test_a_machine_keeps_its_address_while_nobody_knows_machines() -> None:
+    """The kinds are not served for a while: that says nothing about the machine."""
+    cluster = ready(machine("a/vm"), machine_pod("a/launcher", "vm"))
+    cluster.delete("Pod", "a/launcher").run()
+    for resource in (VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE):
+        cluster.state.source.replace(resource, None)
+    cluster.state.reactor.settle()
+    cluster.run()
+    assert address(cluster, "vm.a") == "10.21.0.2"
+    assert port(cluster, "vm.a") is not None
+    for resource in (VIRTUAL_MACHINE, VIRTUAL_MACHINE_INSTANCE):
+        cluster.state.source.replace(resource, {})
+    cluster.state.reactor.settle()
+    cluster.run()
+    assert not address(cluster, "vm.a")
+    assert port(cluster, "vm.a") is None
+
+
+def test_the_port_of_a_kept_address_stays_as_it_was() -> None:
+    """Spec C.9: only its groups go."""
+    cluster = web()
+    cluster.apply(set_pod("a/web-0", "n-1", security_groups="x,y", port_vips="10.21.0.99", layer2_forward="true")).run()
+    before = port(cluster, "web-0.a")
+    assert before is not None
+    assert before["external_ids"]["security_groups"] == "x/y"
+    cluster.delete("Pod", "a/web-0").run()
+    assert port(cluster, "web-0.a") == before
+    assert groups(cluster, "web-0.a") == set()

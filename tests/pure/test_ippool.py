@@ -184,6 +184,20 @@ def test_a_namespaces_pools() -> None:
     assert address(cluster, "one.b") == "10.22.0.2,fd22::2"
 
 
+def test_the_first_pool_counts_whichever_subnet_it_is_in() -> None:
+    """C.8, point 6: the first of the namespace's pools with an address whose subnet is a candidate."""
+    cluster = ready(
+        subnet("s3", cidrBlock="10.23.0.0/24", namespaces=["a"]),
+        ippool("elsewhere", "s2", "10.22.0.50", namespaces=["a"]),
+        ippool("first", "s3", "10.23.0.50", namespaces=["a"]),
+        ippool("second", "s1", "10.21.0.50", namespaces=["a"]),
+    )
+    for number, expected in enumerate(("10.23.0.50", "10.21.0.50", "")):
+        cluster.apply(pod(f"a/p{number}", "n-1")).run()
+        assert address(cluster, f"p{number}.a") == expected
+    assert "NoAvailableAddress" in events(cluster, "Pod", "a/p2", "AcquireAddressFailed")[0]
+
+
 def test_the_pods_own_choice_beats_the_namespaces() -> None:
     cluster = ready(ippool("p1", "s1", "10.21.0.50", namespaces=["a"]), ippool("p2", "s1", "10.21.0.60"))
     cluster.apply(pod("a/own", "n-1", ip_pool="p2"), pod("a/static", "n-1", ip_address="10.21.0.7")).run()

@@ -288,3 +288,49 @@ def test_a_pod_that_runs_with_another_address_takes_nothing_over() -> None:
     assert address(cluster, "old.a") == "10.21.0.2"
     cluster.apply(pod("a/new", "n-1", vip="v")).run()
     assert address(cluster, "new.a") == "10.21.0.50"
+
+
+def test_addresses_of_ovn_eips_are_used() -> None:
+    """Spec E.1: they count, and nobody else is given them."""
+    eip = {
+        "kind": "OvnEip",
+        "metadata": {"name": "e", "labels": {"ovn.kubernetes.io/subnet": "s1"}},
+        "spec": {"externalSubnet": "s1", "type": "nat"},
+        "status": {"v4Ip": "10.21.0.2", "macAddress": "00:00:00:00:00:09", "type": "nat", "ready": True},
+    }
+    cluster = ready(eip, pod("a/thief", "n-1", ip_address="10.21.0.2"), pod("a/p", "n-1"))
+    assert address(cluster, "p.a") == "10.21.0.3"
+    assert "already used by eip/e" in events(cluster, "Pod", "a/thief", "AcquireAddressFailed")[0]
+    found = cluster.get("Subnet", "s1")["status"]
+    assert (found["v4usingIPs"], found["v4availableIPs"]) == (2, 254 - 1 - 2)
+    assert found["v4usingIPrange"] == "10.21.0.2-10.21.0.3"
+    cluster.delete("OvnEip", "e").run()
+    assert address(cluster, "thief.a") == "10.21.0.2"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_counts_of_excluded_addresses(taken: bool) -> None:
+    """Spec E.1: of IP objects those in excludeIps do not count, of Vips those that no pod has taken over do."""
+    cluster = ready(
+        subnet("s1", cidrBlock="10.21.0.0/24", namespaces=["a"], excludeIps=["10.21.0.50..10.21.0.59"]),
+        vip("v", "s1", v4ip="10.21.0.50"),
+        pod("a/p", "n-1", ip_address="10.21.0.51"),
+        *([pod("a/user", "n-1", vip="v")] if taken else []),
+    )
+    assert address(cluster, "p.a") == "10.21.0.51"
+    assert address(cluster, "user.a") == ("10.21.0.50" if taken else "")
+    for _ in range(2):
+        found = cluster.get("Subnet", "s1")["status"]
+        assert found["v4usingIPs"] == (0 if taken else 1)
+        assert found["v4availableIPs"] == 254 - 11 - found["v4usingIPs"]
+        cluster.start()
+        cluster.run()
+
+
+def test_counts_of_a_dual_stack_subnet() -> None:
+    """Spec E.1: the same number of users for both families, whoever has addresses of one only."""
+    cluster = ready(pod("b/one", "n-1", ip_family="ipv4"), pod("b/two", "n-1"))
+    found = cluster.get("Subnet", "s2")["status"]
+    assert (found["v4usingIPs"], found["v6usingIPs"]) == (2, 2)
+    assert (found["v4availableIPs"], found["v6availableIPs"]) == (254 - 1 - 2, 2**16 - 2 - 1 - 2)
+    assert found["v6usingIPrange"] == "fd22::2"
