@@ -50,7 +50,8 @@ class Observer:
     def _pod(self, change: Change, pod: dict[str, Any] | None) -> None:
         owner = f"{change.key[1]}.{change.key[0]}"
         notes = pod["metadata"].get("annotations", {}) if pod is not None else {}
-        text = notes.get(f"{NOTE}ip_address")
+        given = notes.get(f"{NOTE}allocated") == "true"  # otherwise it may be a user's wish
+        text = notes.get(f"{NOTE}ip_address") if given else None
         if pod is None or text is None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             self._pods.pop(owner, None)
             return
