@@ -423,11 +423,12 @@ class Harness:
             raise Violation(f"NB refuses to be read: {reply['error']}")
         return {table: result["rows"] for table, result in zip(tables, reply["result"])}
 
-    def switch_names(self) -> set[str]:
-        """Logical switches that are, or were before the server lost them, on disk; needs no server."""
-        return self._past_switches | self._switches_on_disk()
+    def switch_names(self, ever: bool = False) -> set[str]:
+        """Logical switches that are, or were before the server lost them, on disk; needs no server. `ever`: also those
+        that have been removed."""
+        return self._past_switches | self._switches_on_disk(ever)
 
-    def _switches_on_disk(self) -> set[str]:
+    def _switches_on_disk(self, ever: bool = False) -> set[str]:
         names: set[str] = set()
         for server in self.servers:
             switches: dict[str, str] = {}
@@ -438,8 +439,10 @@ class Harness:
                     record = json.loads(line)
                     record = record.get("data", [None, record])[-1] if "data" in record else record
                     for uuid, row in (record or {}).get("Logical_Switch", {}).items():
-                        if row is None:
+                        if row is None and not ever:
                             switches.pop(uuid, None)
+                        elif row is None:
+                            continue
                         elif "name" in row:
                             switches[uuid] = row["name"]
             names |= set(switches.values())

@@ -15,7 +15,7 @@ Address = tuple[str, str]
 class Observer:
     """Collects violations; `check` raises them."""
 
-    def __init__(self, subnet_of: Callable[[str], str], switches: Callable[[], set[str]]) -> None:
+    def __init__(self, subnet_of: Callable[[str], str], switches: Callable[[bool], set[str]]) -> None:
         self.seen = 0
         self._subnet_of = subnet_of
         self._switches = switches
@@ -73,7 +73,8 @@ class Observer:
     def _subnet(self, change: Change, subnet: dict[str, Any] | None) -> None:
         if subnet is None or not _ready(subnet) or (change.old is not None and _ready(change.old.decode())):
             return
-        if change.key[1] not in self._switches():
+        leaving = "deletionTimestamp" in subnet["metadata"]  # the write may have been under way when deletion was asked
+        if change.key[1] not in self._switches(leaving):
             self._problems.append(f"subnet {change.key[1]} is Ready, its switch is not committed")
 
 
