@@ -16,7 +16,7 @@ ROUNDS, PODS, REFUSED = 20, 1000, 60
 WARM = 12
 """Rounds until the caches of fixed size are full."""
 GROWTH = 1 << 20
-"""Bytes that the last rounds may differ by from those after the warm-up, 6 rounds before: 175 for each pod that is gone."""
+"""Bytes that the last rounds may differ by from those after the warm-up: 175 for each pod between them."""
 
 
 class Memory(Estate):
