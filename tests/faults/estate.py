@@ -76,7 +76,6 @@ class Estate(Harness):
         super().__init__(raft=raft)
         self.health_port = free_port()
         self.checks = 0
-        self._raft_files = raft
         self._kept: dict[str, Object] = {}
         """Leases of sets at the last settling; what a set's change has released is not in it."""
 
@@ -248,7 +247,7 @@ class Estate(Harness):
 
     async def planned(self) -> list[str]:
         """What a controller that starts now would write."""
-        file = self.cluster.leader().file if self._raft_files else self.servers[0].file
+        file = self.cluster.leader().file if self._raft else self.servers[0].file
         state = ControllerState(database := await FileDatabase.read(file, NB_COLUMNS))
         database.publish()
         objects = [
