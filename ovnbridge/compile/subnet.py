@@ -142,6 +142,14 @@ def subnet_view(reader: Reader, name: str) -> SubnetView | None:
     return found if isinstance(found, SubnetView) else None
 
 
+def leaving(reader: Reader, name: str) -> bool:
+    """Whether a subnet is being deleted and nobody has an address of it: nothing of it is wanted any more (spec D.2;
+    memoised question)."""
+    subnet = reader.query(described, name)
+    deleting = subnet is not None and subnet.metadata.deleting
+    return deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name))
+
+
 def _names_of(reader: Reader, vpc: str) -> list[str]:
     """Subnets whose spec says a VPC, or says none of the default VPC, sorted."""
     names = reader.by("subnet-vpc", vpc)

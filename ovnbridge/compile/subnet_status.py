@@ -15,7 +15,7 @@ import msgspec
 from ovnbridge.compile.dhcp import row_key
 from ovnbridge.compile.multicast import querier_lease
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes
+from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes, leaving
 from ovnbridge.compile.subnet_acl import ACLS_FAILED, acls_problem
 from ovnbridge.compile.subnet_spec import CENTRALIZED, INVALID, Problem, accepted_spec
 from ovnbridge.compile.vlan import Waiting
@@ -45,8 +45,8 @@ def dhcp_key(key: Any) -> str:
 
 def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     subnet = reader.get("Subnet", name)
-    if not isinstance(subnet, Subnet):
-        return
+    if not isinstance(subnet, Subnet) or reader.query(leaving, name):
+        return  # a switch that is not wanted is never committed, so nothing may say Ready
     found, spec = reader.query(checked, name), reader.query(accepted_spec, name)
     if found is None or isinstance(found, Waiting):
         return  # spec D.2.0: a subnet that waits for its vlan keeps the conditions that it has

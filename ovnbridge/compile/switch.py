@@ -9,7 +9,7 @@ import msgspec
 from ovnbridge.compile import dhcp, localnet, multicast, subnet_acl
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.ownership import vpc_scope
-from ovnbridge.compile.subnet import SubnetView, checked
+from ovnbridge.compile.subnet import SubnetView, checked, leaving
 from ovnbridge.compile.subnet_spec import DISTRIBUTED, Problem, accepted_spec, default_spec, described
 from ovnbridge.compile.vlan import Waiting
 from ovnbridge.engine.engine import Reader, Unit
@@ -28,7 +28,7 @@ def _subnet(reader: Reader, name: str) -> Iterator[Item]:
     if subnet is None:
         return
     opts = options(reader)
-    if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
+    if reader.query(leaving, name):
         yield Finalizer("Subnet", name, FINALIZER, present=False)
         return
     view = reader.query(checked, name)

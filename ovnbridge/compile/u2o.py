@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ovnbridge.compile.node import NodeView, node_names, node_view
 from ovnbridge.compile.options import Options, options, service_cidrs
-from ovnbridge.compile.subnet import SubnetView, subnet_view
+from ovnbridge.compile.subnet import SubnetView, leaving, subnet_view
 from ovnbridge.compile.subnet_spec import accepted_spec, described
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Claim, Event, Item, Row
@@ -31,7 +31,7 @@ def _u2o(reader: Reader, name: str) -> Iterator[Item]:
         return
     if reader.get("Vpc", view.vpc) is None or subnet is None:
         return
-    if subnet.metadata.deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name)):
+    if reader.query(leaving, name):
         return
     owner = u2o_owner(view.vpc, name)
     yield claim(owner, name, spec.u2o_interconnection_ip)

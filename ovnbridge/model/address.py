@@ -37,7 +37,7 @@ _SPECIAL: Final = tuple(
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def family(text: str) -> Family | None:
     """4 or 6 for one address or CIDR, None when it cannot be parsed. OVN knows no zones (`fe80::1%eth0`)."""
     try:

@@ -54,6 +54,9 @@ class Violation(AssertionError):
 class Harness:
     """One cluster without kubelets: an API server in this process, NB and the controller as children."""
 
+    health_port = 0
+    """Where the controller listens; 0: nowhere."""
+
     def __init__(self, *, raft: bool = False) -> None:
         self.api = ApiServer()
         self.observer = Observer(self._pods_subnet, self.switch_names)
@@ -103,15 +106,8 @@ class Harness:
     def _populate(self) -> None:
         for path in sorted((ROOT / "manifests/crds").glob("*.yaml")):
             self.create("apiextensions.k8s.io", "v1", "customresourcedefinitions", yaml.safe_load(path.read_text()))
-        nodes = self.api._registry.get("", "v1", "nodes")
-        for number, name in enumerate(NODES):
-            self.create("", "v1", "nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-            obj = nodes.collection.objects["", name].decode()
-            obj["status"] = {
-                "addresses": [{"type": "InternalIP", "address": f"172.20.0.{number + 2}"}],
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            }
-            nodes.collection.write(("", name), obj)
+        for name in NODES:
+            self.node(name)
         for name in SUBNET_OF:
             self.create("", "v1", "namespaces", {"metadata": {"name": name}})
         self.subnet(SMALL, SMALL_CIDR, ["b"])
@@ -151,7 +147,7 @@ class Harness:
             "--role=controller",
             f"--kubeconfig={self._kubeconfig}",
             f"--ovn-nb-addr={','.join(proxy.remote for proxy in self.proxies)}",
-            "--pprof-port=0",
+            f"--pprof-port={self.health_port}",
             "--leader-elect-lease-duration=15s",
             "--leader-elect-renew-deadline=10s",
             "--leader-elect-retry-period=2s",
@@ -222,6 +218,18 @@ class Harness:
         meta = {"name": name, "namespace": namespace}
         with contextlib.suppress(ApiError):
             self.create("", "v1", "pods", {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+
+    def node(self, name: str) -> None:
+        """A node that is ready, unless there is one of this name; `node-N`."""
+        with contextlib.suppress(ApiError):
+            self.create("", "v1", "nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+            nodes = self._collection("", "nodes")
+            obj = nodes.objects["", name].decode()
+            obj["status"] = {
+                "addresses": [{"type": "InternalIP", "address": f"172.20.0.{int(name.partition('-')[2]) + 1}"}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+            }
+            nodes.write(("", name), obj)
 
     def delete(self, namespace: str, name: str) -> None:
         """Its end, as the kubelet reports it."""
@@ -415,11 +423,12 @@ class Harness:
             raise Violation(f"NB refuses to be read: {reply['error']}")
         return {table: result["rows"] for table, result in zip(tables, reply["result"])}
 
-    def switch_names(self) -> set[str]:
-        """Logical switches that are, or were before the server lost them, on disk; needs no server."""
-        return self._past_switches | self._switches_on_disk()
+    def switch_names(self, ever: bool = False) -> set[str]:
+        """Logical switches that are, or were before the server lost them, on disk; needs no server. `ever`: also those
+        that have been removed."""
+        return self._past_switches | self._switches_on_disk(ever)
 
-    def _switches_on_disk(self) -> set[str]:
+    def _switches_on_disk(self, ever: bool = False) -> set[str]:
         names: set[str] = set()
         for server in self.servers:
             switches: dict[str, str] = {}
@@ -430,8 +439,10 @@ class Harness:
                     record = json.loads(line)
                     record = record.get("data", [None, record])[-1] if "data" in record else record
                     for uuid, row in (record or {}).get("Logical_Switch", {}).items():
-                        if row is None:
+                        if row is None and not ever:
                             switches.pop(uuid, None)
+                        elif row is None:
+                            continue
                         elif "name" in row:
                             switches[uuid] = row["name"]
             names |= set(switches.values())
@@ -460,8 +471,16 @@ class Harness:
             if time.monotonic() > ends:
                 raise Violation(f"not settled within {DEADLINE:g} s: {'; '.join(wrong[:10])}")
             await asyncio.sleep(0.02)
+        await self.verify(ends)
         for proxy in self.proxies:
             proxy.requests = b""
+
+    async def verify(self, ends: float) -> None:
+        """What else must hold when all is quiet, by the moment `ends`."""
+
+    def foreign(self, name: str) -> bool:
+        """Whether a lease, port or subnet is none of those whose state is known exactly here."""
+        return False
 
     async def _until(self, wrong: Callable[[], list[str]]) -> None:
         ends = time.monotonic() + DEADLINE
@@ -476,7 +495,8 @@ class Harness:
         """Pods that must have a network, by the name of their port."""
         found = {}
         for pod in self.objects("", "pods"):
-            if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            known = pod["metadata"]["namespace"] in SUBNET_OF
+            if known and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
                 found[f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"] = pod
         return found
 
@@ -494,7 +514,9 @@ class Harness:
         """What the API holds and should not, or the other way round."""
         pods, leases = self.live_pods(), self.leases()
         entitled = {owner: pod for owner, pod in pods.items() if not self._refused(owner, pod, leases)}
-        wrong = [f"lease {owner} without owner" for owner in leases.keys() - pods.keys() - {f"node-{n}" for n in NODES}]
+        nodes = {f"node-{node['metadata']['name']}" for node in self.objects("", "nodes")}
+        unknown = leases.keys() - pods.keys() - nodes
+        wrong = [f"lease {owner} without owner" for owner in unknown if not self.foreign(owner)]
         held: dict[tuple[str, str], str] = {}
         for owner, spec in leases.items():
             other = held.setdefault((spec["subnet"], spec["v4IpAddress"]), owner)
@@ -505,6 +527,8 @@ class Harness:
         for node in self.objects("", "nodes"):
             wrong += self._wrong_notes(f"node-{node['metadata']['name']}", node, leases, JOIN, "allocated")
         for subnet in self.objects("kubeovn.io", "subnets"):
+            if self.foreign(subnet["metadata"]["name"]):
+                continue
             if "deletionTimestamp" in subnet["metadata"]:
                 wrong.append(f"subnet {subnet['metadata']['name']} is still being deleted")
             elif not _ready(subnet):
@@ -536,11 +560,14 @@ class Harness:
         found = await self.rows(*TABLES)
         pods, leases = self.live_pods(), self.leases()
         subnets = {subnet["metadata"]["name"] for subnet in self.objects("kubeovn.io", "subnets")}
+        subnets = {name for name in subnets if not self.foreign(name)}
+        switches = {row["name"] for row in found["Logical_Switch"] if not self.foreign(row["name"])}
         ports = {row["_uuid"][1]: row for row in found["Logical_Switch_Port"]}
         names = {uuid: row["name"] for uuid, row in ports.items()}
         switch_of = {uuid: row["name"] for row in found["Logical_Switch"] for uuid in _uuids(row["ports"])}
-        wrong = _differ("switches", {row["name"] for row in found["Logical_Switch"]}, subnets)
-        wrong += _differ("ports", set(names.values()), {*leases, *(f"{subnet}-ovn-cluster" for subnet in subnets)})
+        wrong = _differ("switches", switches, subnets)
+        expected = {*filter(lambda name: not self.foreign(name), leases), *(f"{s}-ovn-cluster" for s in subnets)}
+        wrong += _differ("ports", {name for name in names.values() if not self.foreign(name)}, expected)
         held: dict[tuple[str, str], str] = {}
         for uuid, row in ports.items():
             spec = leases.get(row["name"])
@@ -556,7 +583,8 @@ class Harness:
         groups = {row["name"]: {names.get(uuid, uuid) for uuid in _uuids(row["ports"])} for row in found["Port_Group"]}
         for node in NODES:
             expected = {owner for owner, pod in pods.items() if pod["spec"]["nodeName"] == node and owner in leases}
-            wrong += _differ(f"members of {node_group(node)}", groups.get(node_group(node), set()), expected)
+            actual = {name for name in groups.get(node_group(node), set()) if not self.foreign(name)}
+            wrong += _differ(f"members of {node_group(node)}", actual, expected)
         return wrong
 
 

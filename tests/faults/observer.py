@@ -15,7 +15,7 @@ Address = tuple[str, str]
 class Observer:
     """Collects violations; `check` raises them."""
 
-    def __init__(self, subnet_of: Callable[[str], str], switches: Callable[[], set[str]]) -> None:
+    def __init__(self, subnet_of: Callable[[str], str], switches: Callable[[bool], set[str]]) -> None:
         self.seen = 0
         self._subnet_of = subnet_of
         self._switches = switches
@@ -50,7 +50,8 @@ class Observer:
     def _pod(self, change: Change, pod: dict[str, Any] | None) -> None:
         owner = f"{change.key[1]}.{change.key[0]}"
         notes = pod["metadata"].get("annotations", {}) if pod is not None else {}
-        text = notes.get(f"{NOTE}ip_address")
+        given = notes.get(f"{NOTE}allocated") == "true"  # otherwise it may be a user's wish
+        text = notes.get(f"{NOTE}ip_address") if given else None
         if pod is None or text is None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             self._pods.pop(owner, None)
             return
@@ -72,7 +73,8 @@ class Observer:
     def _subnet(self, change: Change, subnet: dict[str, Any] | None) -> None:
         if subnet is None or not _ready(subnet) or (change.old is not None and _ready(change.old.decode())):
             return
-        if change.key[1] not in self._switches():
+        leaving = "deletionTimestamp" in subnet["metadata"]  # the write may have been under way when deletion was asked
+        if change.key[1] not in self._switches(leaving):
             self._problems.append(f"subnet {change.key[1]} is Ready, its switch is not committed")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.faults.harness import NODES, Action
 
@@ -11,8 +11,16 @@ NAMES = {"a": 12, "b": 18}
 """Pods by namespace: in `b` more than its subnet has addresses."""
 
 
-def draw(seed: int, kills: int, *, raft: bool = False, between: int = 5) -> Iterator[Action]:
-    """Churn and faults with a kill after every few actions, all settled after `between` kills."""
+def draw(
+    seed: int,
+    kills: int,
+    *,
+    raft: bool = False,
+    between: int = 5,
+    more: Callable[[random.Random], Action] | None = None,
+) -> Iterator[Action]:
+    """Churn and faults with a kill after every few actions, all settled after `between` kills; half of the churn is
+    drawn from `more`."""
     rng = random.Random(seed)
     subnets: list[str] = []
     number = 0
@@ -22,7 +30,7 @@ def draw(seed: int, kills: int, *, raft: bool = False, between: int = 5) -> Iter
             if rng.random() < 0.6:
                 yield ("leading",)
             for _ in range(rng.randint(1, 6)):
-                yield _churn(rng, subnets)
+                yield more(rng) if more is not None and rng.random() < 0.6 else _churn(rng, subnets)
             if rng.random() < 0.4:
                 yield _fault(rng, raft)
             if rng.random() < 0.3:

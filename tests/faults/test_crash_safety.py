@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.faults.estate import Estate
+from tests.faults.estate_scripts import change
 from tests.faults.harness import Harness
 from tests.faults.scripts import draw
 
@@ -16,11 +18,11 @@ def _seed() -> int:
     return int(os.environ.get("OVNBRIDGE_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
-async def _run(seed: int, kills: int, *, raft: bool = False) -> None:
+async def _run(seed: int, kills: int, *, raft: bool = False, everything: bool = False) -> None:
     print(f"OVNBRIDGE_SEED={seed}")
     started = time.monotonic()
-    async with Harness(raft=raft) as harness:
-        await harness.run(draw(seed, kills, raft=raft))
+    async with (Estate if everything else Harness)(raft=raft) as harness:
+        await harness.run(draw(seed, kills, raft=raft, more=change if everything else None))
         if not raft:
             await _compare_with_rebuilt(harness)
         print(f"{harness.kills} kills, {harness.observer.seen} writes seen, {time.monotonic() - started:.1f} s")
@@ -34,21 +36,24 @@ async def _compare_with_rebuilt(harness: Harness) -> None:
     assert await harness.snapshot() == before
 
 
-async def test_fifty_kills() -> None:
-    await _run(_seed(), 55)
+@pytest.mark.parametrize(("kills", "everything"), [(25, False), (30, True)])
+async def test_kills(kills: int, everything: bool) -> None:
+    await _run(_seed(), kills, everything=everything)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(6))
 async def test_a_thousand_kills(part: int) -> None:
-    await _run(_seed() + part, 260)
+    """More than 1,500: odd parts with all kinds of objects."""
+    await _run(_seed() + part, 260, everything=bool(part % 2))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_kills_with_raft() -> None:
-    await _run(_seed(), 100, raft=True)
+@pytest.mark.parametrize("everything", [False, True])
+async def test_kills_with_raft(everything: bool) -> None:
+    await _run(_seed(), 100, raft=True, everything=everything)
 
 
 async def test_emptied_database_is_rebuilt() -> None:

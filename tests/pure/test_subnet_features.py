@@ -15,7 +15,7 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
-from tests.support.cluster import Cluster, Json, ip, namespace, node, pod, subnet, underlay, vpc
+from tests.support.cluster import NOW, Cluster, Json, ip, namespace, node, pod, subnet, underlay, vpc
 from tests.support.memory import MemoryDatabase, schema
 
 VENDOR = {"vendor": "kube-ovn"}
@@ -763,3 +763,16 @@ def test_every_transition_ends_like_a_fresh_start(first: int, fresh: list[dict[A
         assert conditions(cluster, "s1")["Ready"][0] == "True"
         cluster.apply(subnet("s1", **{**S1, **FIELDS[first]})).run()
         assert rows_of(cluster) == fresh[first], (FIELDS[then], FIELDS[first])
+
+
+def test_a_subnet_that_ends_before_its_switch_was_made_never_says_ready() -> None:
+    """Found by tests/faults: with a finalizer of others, Ready was written of a switch that nobody made any more."""
+    cluster = ready()
+    own = "kubeovn.io/kube-ovn-controller"
+    ending = subnet("s1", cidrBlock="10.21.0.0/24")
+    ending["metadata"] |= {"finalizers": [own, "example.com/audit"], "deletionTimestamp": NOW}
+    cluster.apply(ending).run()
+    assert cluster.get("Subnet", "s1")["metadata"]["finalizers"] == ["example.com/audit"]
+    assert not [
+        write for (kind, key), write in cluster.written if (kind, key) == ("Subnet", "s1") and write.subresource
+    ]
