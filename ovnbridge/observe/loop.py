@@ -10,7 +10,7 @@ from ovnbridge.observe.metrics import Metrics
 
 _INTERVAL = 0.05
 # A pod leaves dozens of containers behind; Python's own 700 would have the collector run all the time.
-_THRESHOLDS = (2_000, 10, 5)
+_THRESHOLDS = (10_000, 5, 3)
 _FULL = 2
 _SMALL = 100_000
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
