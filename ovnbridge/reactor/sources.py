@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ovnbridge.engine.world import World
@@ -30,13 +30,21 @@ class KubeSource:
 
     def replace(self, resource: Resource, objects: dict[str, Any]) -> None:
         """A complete list."""
-        observer = self._observers.get(resource.kind)
-        if observer is not None:
-            for key in [k for k in self._world.keys(resource.kind) if k not in objects]:
-                observer(key, None)
-            objects = {key: observer(key, obj) for key, obj in objects.items()}
-        for key in self._world.replace(resource.kind, objects):
-            self._changed(resource.kind, key)
+        for _ in self.replace_in_steps(resource, objects):
+            pass
+
+    def replace_in_steps(self, resource: Resource, objects: dict[str, Any]) -> Iterator[None]:
+        """A complete list, an object a step: 50,000 at once would hold the loop for most of a second.
+
+        What is seen in between is what a watch could have brought. `objects` is asked for each object when its turn
+        comes, since replies to our own writes may change it meanwhile.
+        """
+        for key in [key for key in self._world.keys(resource.kind) if key not in objects]:
+            self.apply(resource, key, objects.get(key))
+            yield
+        for key in list(objects):
+            self.apply(resource, key, objects.get(key))
+            yield
         self._wake()
 
     def apply(self, resource: Resource, key: str, obj: Any | None) -> None:
