@@ -27,6 +27,9 @@ class UnitKey(NamedTuple):
     key: str
 
 
+_NO_MEMBERS: Mapping[str, Mapping[Atom, Mapping[UnitKey, str | None]]] = {}
+
+
 class Touched(msgspec.Struct):
     """What changed in the desired state since the last look.
 
@@ -172,11 +175,16 @@ class DesiredStore:
     def row(self, table: str, key: Key) -> Row | None:
         """The desired row; with several units the smallest unit's."""
         owners = self._rows.get((table, key))
-        return owners[min(owners)] if owners else None
+        if not owners:
+            return None
+        if len(owners) == 1:
+            (only,) = owners.values()
+            return only
+        return owners[min(owners)]
 
     def members(self, table: str, key: Key) -> Mapping[str, Mapping[Atom, Mapping[UnitKey, str | None]]]:
         """Column → value → {unit: map entry} of a row's member columns."""
-        return self._members.get((table, key), {})
+        return self._members.get((table, key), _NO_MEMBERS)
 
     def member(self, table: str, key: Key, column: str, value: Atom) -> Mapping[UnitKey, str | None] | None:
         """The units that want one member, or None when nobody does."""

@@ -41,6 +41,9 @@ class Actual(Protocol):
     def has_column(self, table: str, column: str) -> bool:
         """Whether the server's schema knows the column (feature gating, DESIGN section 3)."""
 
+    def known_columns(self, table: str) -> Set[str]:
+        """The columns of the table that the server's schema knows."""
+
 
 class Insert(msgspec.Struct, frozen=True, gc=False):
     """A new row, referenced from `parent` through `parent_column` where the table has parents."""
@@ -98,6 +101,9 @@ class Differ:
         self._actual = actual
         self._facts = facts
         self._owns = owns
+        self._parent_columns = {
+            (table.name, parent): column for table in facts.values() for parent, column in reversed(table.parents)
+        }
 
     def diff(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
         """Changes that make this row what is desired.
@@ -129,22 +135,20 @@ class Differ:
     # -- one row -------------------------------------------------------------------------------------------------
 
     def _insert(self, row: Row) -> Insert:
-        table, has_column = row.table, self._actual.has_column
-        columns: dict[str, Value] = {
-            name: value for name, value in row.columns.items() if value is not None and has_column(table, name)
-        }
-        for column, values in self._desired.members(row.table, row.key).items():
-            if any(entry is not None for owners in values.values() for entry in owners.values()):
-                merged = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
-                base = columns.get(column)
-                columns[column] = {**base, **merged} if isinstance(base, Mapping) else merged
-            else:
-                columns[column] = frozenset(values)
-        parent_column = ""
-        if row.parent is not None:
-            parent_column = next(c for t, c in self._facts[row.table].parents if t == row.parent.table)
-        uuid = self._actual.uuid_of(Ref(row.table, row.key))
-        return Insert(row.table, row.key, uuid, columns, row.parent, parent_column)
+        table, key, columns, parent = row.table, row.key, row.columns, row.parent
+        known = self._actual.known_columns(table)
+        members = self._desired.members(table, key)
+        if members or None in columns.values() or not columns.keys() <= known:  # else the row's own dict will do
+            columns = {name: value for name, value in columns.items() if value is not None and name in known}
+            for column, values in members.items():
+                if any(entry is not None for owners in values.values() for entry in owners.values()):
+                    merged = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
+                    base = columns.get(column)
+                    columns[column] = {**base, **merged} if isinstance(base, Mapping) else merged
+                else:
+                    columns[column] = frozenset(values)
+        parent_column = "" if parent is None else self._parent_columns[table, parent.table]
+        return Insert(table, key, self._actual.uuid_of(Ref(table, key)), columns, parent, parent_column)
 
     def _update(self, row: Row, actual: ActualRow) -> list[Change]:
         facts = self._facts[row.table]

@@ -12,9 +12,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -70,6 +70,15 @@ class Sink(Protocol[T_contra]):
 
     def apply(self, resource: Resource, key: str, obj: T_contra | None) -> None:
         """One object appeared, changed or (None) is gone."""
+        ...
+
+
+@runtime_checkable
+class SteppedSink(Protocol):
+    """A sink that can take a complete list in steps, between which the event loop goes on."""
+
+    def replace_in_steps(self, resource: Resource, objects: dict[str, Any] | None) -> Iterator[None]:
+        """As `replace`. `apply` may be called between steps, with what `objects` says from then on."""
         ...
 
 
@@ -186,7 +195,7 @@ class Reflector(Generic[T]):
             except ApiError as error:
                 self.connected = False
                 if error.status == 404 and self._optional:
-                    self._install({}, {}, UNKNOWN, "", served=False)
+                    await self._install({}, {}, UNKNOWN, "", served=False)
                     await self._sleep(OPTIONAL_RETRY_SECONDS * self._random.uniform(0.8, 1.2))
                     continue
                 self._problem("list", error)
@@ -228,7 +237,7 @@ class Reflector(Generic[T]):
             params["continue"] = page.metadata.continue_token
             params.pop("resourceVersion", None)
         version = page.metadata.resource_version
-        self._install(objects, versions, number(version), version)
+        await self._install(objects, versions, number(version), version)
         self.lists += 1
 
     async def _decode_items(self, items: list[msgspec.Raw], objects: dict[str, T], versions: dict[str, int]) -> None:
@@ -254,12 +263,20 @@ class Reflector(Generic[T]):
                 if version != UNKNOWN:
                     versions[key] = version
 
-    def _install(
+    async def _install(
         self, objects: dict[str, T], versions: dict[str, int], position: int, version: str, *, served: bool = True
     ) -> None:
         self._known.finish_list(position, objects, versions)
         self._version = version
-        self._sink.replace(self.resource, self._known.objects if served else None)
+        complete = self._known.objects if served else None
+        if isinstance(self._sink, SteppedSink):
+            started = time.perf_counter()
+            for step, _ in enumerate(self._sink.replace_in_steps(self.resource, complete)):
+                if step % SLICE_STEP == 0 and time.perf_counter() - started > SLICE_SECONDS:
+                    await asyncio.sleep(0)
+                    started = time.perf_counter()
+        else:
+            self._sink.replace(self.resource, complete)
         self.connected = True
         self.synced.set()
 

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from ovnbridge.observe.metrics import Metrics
 
 _INTERVAL = 0.05
-# A pod leaves dozens of containers behind; Python's own 700 would have the collector run all the time.
-_THRESHOLDS = (2_000, 10, 5)
+# A pod leaves dozens of containers behind; Python's own 700 would have the collector run all the time, and look at what
+# is only in flight. The last two bound what one collection looks at, and so how long it stops the loop.
+_THRESHOLDS = (5_000, 4, 2)
+_MOST = 5_000 * 5 * 3
+"""Objects that a full collection looks at."""
 _FULL = 2
 _SMALL = 100_000
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -32,7 +35,8 @@ def settle_garbage_collector() -> None:
     A full collection of a large cluster's objects stops the loop for hundreds of milliseconds (findings, engine.md).
     The same holds for what survives later ones: nearly all of it is World data, which has no cycles and goes when
     nobody refers to it. So each full collection looks only at what has come since the one before. When that has doubled
-    what is left aside, cycles may have died among it, and everything is looked at once.
+    what is left aside, cycles may have died among it, and everything is looked at once. Even counting what is left
+    aside stops the loop (60 ns an object), so it is counted only when it may have doubled since the last time.
     """
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
@@ -43,15 +47,20 @@ def settle_garbage_collector() -> None:
 
 
 def _keeper(settled: int) -> Callable[[str, dict[str, int]], None]:
+    added = 0  # at most, since it was counted
+
     def keep_survivors(phase: str, info: dict[str, int]) -> None:
-        nonlocal settled
+        nonlocal settled, added
         if info["generation"] != _FULL:
             return
-        if phase == "start" and gc.get_freeze_count() > 2 * settled + _SMALL:
-            gc.unfreeze()
-            settled = 0
+        if phase == "start" and added > settled + _SMALL:
+            added = 0
+            if gc.get_freeze_count() > 2 * settled + _SMALL:
+                gc.unfreeze()
+                settled = 0
         elif phase == "stop":
             gc.freeze()
+            added += _MOST
             settled = settled or gc.get_freeze_count()
 
     return keep_survivors

@@ -190,8 +190,9 @@ class Committer:
         transaction.build(self._fence, self._fence_rows)
         for key, missing in transaction.missing.items():
             self._setbacks.wait(key, [(ref.table, ref.key) for ref in missing])
-        sent = set(transaction.keys)
-        finished += [key for key in transaction.changed if key not in sent]
+        if len(transaction.keys) < len(transaction):
+            sent = set(transaction.keys)
+            finished += [key for key in transaction.changed if key not in sent]
         if finished:
             self._release(finished)
         if transaction.operations:
@@ -206,12 +207,13 @@ class Committer:
         loop, differ = asyncio.get_running_loop(), self._differ
         ends = loop.time() + _SLICE
         group = self._groups.popleft() if self._groups else None
-        taken, again, setbacks = self._taken, self._again, self._setbacks
+        taken, again = self._taken, self._again
+        setbacks = self._setbacks or None
         for count, key in enumerate(group if group is not None else self._dirty.drain(), 1):
             taken[key] = None
             if again:
                 again.pop(key, None)
-            if setbacks:
+            if setbacks is not None:
                 setbacks.retry(key)
             if changes := differ(*key):
                 transaction.add(key, changes)

@@ -72,7 +72,10 @@ def decoder(column: Column) -> Decoder | None:
             def elements(wire: Any) -> Any:
                 return set(atoms(wire, atom)) or EMPTY_SET
 
-            return elements
+            def plain(wire: Any) -> Any:  # the same where no atom is a list
+                return (set(wire[1]) or EMPTY_SET) if wire.__class__ is list else {wire}
+
+            return elements if atom else plain
         case Kind.MAP:
             return map_decoder(column)
 
@@ -115,7 +118,7 @@ def encoder(column: Column) -> Encoder | None:
         return None
     if column.kind is Kind.OPTIONAL:
         return lambda value, resolve: ["set", []] if value is None else value
-    return lambda value, resolve: ["set", list(value)]
+    return lambda value, resolve: next(iter(value)) if len(value) == 1 else ["set", list(value)]
 
 
 def encode_uuid(value: Any, resolve: Resolver) -> list[Any]:

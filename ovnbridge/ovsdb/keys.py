@@ -21,6 +21,8 @@ _NUMBERS: Final = frozenset({"tier", "priority", "tag"})
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The digit of a UUID whose upper two bits are 10 (RFC 4122, 4.1.1)."""
 
+_prefixes: dict[tuple[str, str], bytes] = {}
+
 
 def key_function(facts: TableFacts) -> KeyFunction:
     """How the table's natural keys are made. An empty or missing part is "" (0 for numbers)."""
@@ -29,7 +31,7 @@ def key_function(facts: TableFacts) -> KeyFunction:
         return lambda row, parent: ()
     if len(parts) == 1:
         (only,) = parts
-        return lambda row, parent: only(row, parent)
+        return only
     return lambda row, parent: tuple([part(row, parent) for part in parts])
 
 
@@ -55,6 +57,7 @@ def key_columns(facts: TableFacts) -> frozenset[str]:
 
 def derive(database: str, table: str, key: Key, salt: str = "") -> str:
     """UUID (version 5) that a new row gets: the same for the same key, so that no insert can happen twice."""
-    name = f"{database}/{table}/{key!r}/{salt}"
-    text = hashlib.sha1(NAMESPACE + name.encode("utf-8", "surrogatepass")).hexdigest()
+    if (prefix := _prefixes.get((database, table))) is None:
+        prefix = _prefixes[database, table] = NAMESPACE + f"{database}/{table}/".encode()
+    text = hashlib.sha1(prefix + f"{key!r}/{salt}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

@@ -20,6 +20,8 @@ from ovnbridge.ovsdb.tables import Changes
 RowKey: TypeAlias = tuple[str, Key]
 """(table, natural key)."""
 
+_NOTHING: frozenset[str] = frozenset()
+
 KeyListener: TypeAlias = Callable[[set[RowKey]], None]
 
 
@@ -53,6 +55,7 @@ class Replica:
         self._extra: dict[RowKey, list[str]] = {}
         self._functions = {table: key_function(t) for table, t in facts.items()}
         self._watched = {table: key_columns(t) for table, t in facts.items()}
+        self._nested = frozenset(table for table, t in facts.items() if "@parent" in t.key)
         self._order = sorted(facts, key=self._depth)  # parents' keys are part of their children's keys
         self._schema: DatabaseSchema | None = None
         self._known: dict[str, frozenset[str]] = {}  # the schema's columns: asked for more often than anything else
@@ -87,11 +90,15 @@ class Replica:
 
     def has_column(self, table: str, column: str) -> bool:
         """Whether the server's schema knows the column."""
+        return column in self.known_columns(table)
+
+    def known_columns(self, table: str) -> frozenset[str]:
+        """The columns of the table that the server's schema knows."""
         if self._database.schema is not self._schema:
             self._schema = self._database.schema
             tables = self._schema.tables.values() if self._schema is not None else ()
             self._known = {known.name: frozenset(known.columns) for known in tables}
-        return column in self._known.get(table, ())
+        return self._known.get(table, _NOTHING)
 
     # -- more about rows
 
@@ -138,7 +145,7 @@ class Replica:
         return None if parent is None else (parent_table, parent)
 
     def _depth(self, table: str) -> int:
-        if "@parent" not in self.facts[table].key:
+        if table not in self._nested:
             return 0
         return 1 + max((self._depth(parent) for parent, _ in self.facts[table].parents), default=0)
 
@@ -159,8 +166,15 @@ class Replica:
         self, table: str, changes: Mapping[str, Any], moved: dict[str, set[str]], touched: set[RowKey]
     ) -> None:
         keys, rows, watched = self._keys[table], self._database.rows.get(table, {}), self._watched[table]
+        key_of, index = self._functions[table], self._index[table]
+        alone = table not in self._nested
         for uuid, change in changes.items():
-            if change.old is not None and change.new is not None and watched.isdisjoint(change.old):
+            if alone and change.old is None and change.new is not None and uuid not in keys:  # most are of this kind
+                keys[uuid] = key = key_of(change.new, "")
+                touched.add((table, key))
+                if index.setdefault(key, uuid) != uuid:
+                    self._extra.setdefault((table, key), []).append(uuid)
+            elif change.old is not None and change.new is not None and watched.isdisjoint(change.old):
                 touched.add((table, keys[uuid]))
             else:
                 self._place(table, uuid, change.new, moved, touched)
@@ -212,7 +226,7 @@ class Replica:
             del self._extra[table, key]
 
     def _parent_key(self, table: str, uuid: str) -> Key:
-        if "@parent" not in self.facts[table].key:
+        if table not in self._nested:
             return ""
         parent = self._parents.of(uuid)
         if parent is None:

@@ -140,9 +140,13 @@ class Tables:
 
     def _apply_table(self, codec: _Codec, rows: dict[str, RowValues], wire: Mapping[str, Any]) -> dict[str, RowChange]:
         changed: dict[str, RowChange] = {}
+        decode = codec.row
         for uuid, change in wire.items():
             ((operation, values),) = change.items()
-            if operation == "modify":
+            if operation == "insert" and uuid not in rows:
+                rows[uuid] = new = decode(values)
+                changed[uuid] = RowChange(None, new)
+            elif operation == "modify":
                 row = rows[uuid]
                 if old := codec.modify(row, values):
                     changed[uuid] = RowChange(old, row)
@@ -150,7 +154,7 @@ class Tables:
                 if (gone := rows.pop(uuid, None)) is not None:
                     changed[uuid] = RowChange(gone, None)
             else:
-                new = codec.row(values)
+                new = decode(values)
                 known = rows.get(uuid)
                 if known is None:
                     rows[uuid] = new

@@ -95,7 +95,12 @@ class Transaction:
         """Take the changes of one natural key."""
         self._changes[key] = changes
         self._added.append(key)
-        going = [change.uuid for change in changes if isinstance(change, Delete)] if len(changes) > 1 else ()
+        if len(changes) == 1:
+            (only,) = changes
+            if isinstance(only, Insert):
+                self.inserted[key] = only.uuid
+            return
+        going = [change.uuid for change in changes if isinstance(change, Delete)]
         for change in changes:
             if isinstance(change, Insert):
                 uuid = change.uuid
@@ -106,14 +111,14 @@ class Transaction:
     def build(self, fence: Fence | None, fence_rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the operations."""
         self._drop_orphans()
-        inserts: list[tuple[int, int, RowKey, Insert]] = []
+        inserts: dict[int, list[tuple[RowKey, Insert]]] = {}
         updates: list[tuple[RowKey, Update]] = []
         deletes: list[tuple[int, RowKey, Delete]] = []
-        for number, (key, changes) in enumerate(self._changes.items()):
+        for key, changes in self._changes.items():
             rank = self._facts[key[0]].rank
             for change in changes:
                 if isinstance(change, Insert):
-                    inserts.append((rank, number, key, change))
+                    inserts.setdefault(rank, []).append((key, change))
                 elif isinstance(change, Update):
                     updates.append((key, change))
                 elif isinstance(change, Mutate):
@@ -125,9 +130,9 @@ class Transaction:
             for wait in fence.waits(fence_rows):
                 self._append(wait)
             self.waits = len(self.operations)
-        inserts.sort(key=lambda item: item[:2])
-        for _, _, key, insert in inserts:
-            self._insert(key, insert)
+        for _, ranked in sorted(inserts.items()):
+            for key, insert in ranked:
+                self._insert(key, insert)
         for key, update in updates:
             self._update(key, update)
         deletes.sort(key=lambda item: -item[0])
@@ -140,7 +145,8 @@ class Transaction:
         elif fence is not None:
             self._claim(fence, fence_rows)
         owning = {key for owners in self.owners for key in owners}
-        self.keys = [key for key in self._changes if key in owning]
+        whole = len(owning) == len(self._changes)
+        self.keys = list(self._changes) if whole else [key for key in self._changes if key in owning]
 
     def stale(self, results: list[Any], rows: Rows) -> set[RowKey]:
         """Keys to be looked at again after success: they met no row, or refer to one that is not there.
@@ -211,7 +217,8 @@ class Transaction:
     def _insert(self, key: RowKey, change: Insert) -> None:
         uuid = self.inserted[key]
         row = self._row(key, change.columns)
-        self._append({"op": "insert", "table": change.table, "uuid": uuid, "row": row}, key)
+        self.operations.append({"op": "insert", "table": change.table, "uuid": uuid, "row": row})
+        self.owners.append((key,))
         if change.parent is not None:
             mutations = self._of_row(change.parent.table, self._parents[key], key)
             mutations.add.setdefault(change.parent_column, {})[uuid] = None

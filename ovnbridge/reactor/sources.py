@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ovnbridge.compile.options import UNKNOWN_KINDS
@@ -31,15 +31,23 @@ class KubeSource:
 
     def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         """A complete list; None: nobody knows (the kind is not served, a dump does not have it)."""
+        for _ in self.replace_in_steps(resource, objects):
+            pass
+
+    def replace_in_steps(self, resource: Resource, objects: dict[str, Any] | None) -> Iterator[None]:
+        """`replace`, an object a step: 50,000 at once would hold the loop for most of a second.
+
+        What is seen in between is what a watch could have brought. `objects` is asked for each object when its turn
+        comes, since replies to our own writes may change it meanwhile.
+        """
         self._world.put(UNKNOWN_KINDS, resource.kind, True if objects is None else None)
-        objects = objects or {}
-        observer = self._observers.get(resource.kind)
-        if observer is not None:
-            for key in [k for k in self._world.keys(resource.kind) if k not in objects]:
-                observer(key, None)
-            objects = {key: observer(key, obj) for key, obj in objects.items()}
-        for key in self._world.replace(resource.kind, objects):
-            self._changed(resource.kind, key)
+        objects = {} if objects is None else objects
+        for key in [key for key in self._world.keys(resource.kind) if key not in objects]:
+            self.apply(resource, key, objects.get(key))
+            yield
+        for key in list(objects):
+            self.apply(resource, key, objects.get(key))
+            yield
         self._wake()
 
     def apply(self, resource: Resource, key: str, obj: Any | None) -> None:

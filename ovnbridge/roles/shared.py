@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.connection import Connection
-from ovnbridge.kube.reflector import Sink
+from ovnbridge.kube.reflector import Sink, SteppedSink
 from ovnbridge.model.resource import Resource
 from ovnbridge.observe.http import HealthServer
 from ovnbridge.observe.kubernetes import request_observer
@@ -32,9 +33,18 @@ class FanOut:
 
     def replace(self, resource: Resource, objects: dict[str, Any] | None) -> None:
         """A complete list."""
+        for _ in self.replace_in_steps(resource, objects):
+            pass
+
+    def replace_in_steps(self, resource: Resource, objects: dict[str, Any] | None) -> Iterator[None]:
+        """A complete list, in the steps of those sinks that know any."""
         self._objects[resource] = objects  # the reflector's own, which it keeps up to date until the next list
         for sink in self._sinks:
-            sink.replace(resource, objects)
+            if isinstance(sink, SteppedSink):
+                yield from sink.replace_in_steps(resource, objects)
+            else:
+                sink.replace(resource, objects)
+                yield
 
     def apply(self, resource: Resource, key: str, obj: Any | None) -> None:
         """One event."""

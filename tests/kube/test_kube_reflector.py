@@ -19,6 +19,7 @@ from kube_harness import (
     page,
     pod_at,
     pod_body,
+    pod_value,
     refuse,
     running,
     status,
@@ -26,6 +27,7 @@ from kube_harness import (
     watch,
 )
 
+from ovnbridge.engine.world import World
 from ovnbridge.kube import reflector as reflector_module
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.connection import Connection
@@ -33,6 +35,7 @@ from ovnbridge.kube.reflector import Reflector
 from ovnbridge.lab.api import ApiServer
 from ovnbridge.model.kube import Namespace, Node, Pod
 from ovnbridge.model.resource import NAMESPACE, NETWORK_ATTACHMENT_DEFINITION, NODE, POD, Resource
+from ovnbridge.reactor.sources import KubeSource
 
 
 class Sleeps:
@@ -67,6 +70,34 @@ async def test_lists_in_pages_and_follows(server: ApiServer, connection: Connect
         await create_pods(connection, "h")
         await until(lambda: table.log == [("default/a", True), ("default/b", False), ("default/h", True)])
     assert table.tables["Pod"]["default/a"].metadata.labels == {"x": "1"}
+
+
+async def test_a_list_reaches_the_world_in_steps_and_replies_overtake_it(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector_module, "SLICE_SECONDS", 0.0)
+    names = [f"p{number:03}" for number in range(200)]
+    await create_pods(connection, *names)
+    world = World()
+    world.put("Pod", "default/gone", pod_value("gone", "1"))
+    source = KubeSource(world, lambda: None)
+    reflector: Reflector[Pod] = Reflector(connection=connection, resource=POD, decoder=Pod, sink=source)
+    running_reflector = asyncio.create_task(reflector.run())
+    sizes: set[int] = set()
+    replied = False
+    while not reflector.synced.is_set():
+        await asyncio.sleep(0)
+        sizes.add(world.size("Pod"))
+        if not replied and 5 < world.size("Pod") < len(names):  # in the middle of it, for a pod that is still to come
+            reflector.observe(pod_at("p199", 10**6, labels={"from": "reply"}))
+            replied = True
+    running_reflector.cancel()
+    assert replied
+    assert len(sizes) > 5, "the loop went on in between"
+    assert set(world.keys("Pod")) == {f"default/{name}" for name in names}
+    last = world.get("Pod", "default/p199")
+    assert isinstance(last, Pod)
+    assert last.metadata.labels == {"from": "reply"}
 
 
 async def test_selectors_and_transform_narrow(connection: Connection) -> None:

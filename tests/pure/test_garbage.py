@@ -36,3 +36,26 @@ def test_survivors_of_full_collections_are_set_aside_and_garbage_is_not() -> Non
     assert gc.get_freeze_count() >= before + len(kept)
     assert len(gc.get_objects()) < len(kept)
     assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("collector")
+def test_cycles_that_die_after_they_were_set_aside_go_once_as_much_again_has_come() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.self = self
+
+    loop.settle_garbage_collector()
+    settled = gc.get_freeze_count()
+    cycle = Cycle()
+    garbage = weakref.ref(cycle)
+    gc.collect()
+    del cycle
+    gc.collect()
+    assert garbage() is not None, "set aside: not looked at again so soon"
+    kept = [[number] for number in range(settled + 200_000)]
+    rounds = 0
+    while garbage() is not None and rounds < 100:
+        gc.collect()
+        rounds += 1
+    assert garbage() is None
+    assert kept

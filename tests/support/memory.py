@@ -399,6 +399,9 @@ class Memory:
     def has_column(self, table: str, column: str) -> bool:
         return self.replica.has_column(table, column)
 
+    def known_columns(self, table: str) -> frozenset[str]:
+        return self.replica.known_columns(table)
+
     # -- committing
 
     def commit(
