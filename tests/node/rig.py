@@ -293,7 +293,7 @@ class Rig:
             options=AgentOptions(
                 socket=socket or f"{switch.directory}/cni.sock",
                 host=HostOptions(pod_ip=NODE_IP),
-                limits=limits or Limits(pod=0.5, address=3.0, port=5.0, gateway_tries=3, add=20.0),
+                limits=limits or Limits(pod=0.5, address=3.0, port=10.0, gateway_tries=20, add=30.0),
                 **options,
             ),
         )
