@@ -110,8 +110,9 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
     if view.is_ovn and net.is_ovn and me.serves:
         items += _port(reader, me, net, owner, lease, view)
     notes.update(_annotations(reader, me, net, lease, view))
-    text = f"subnet={view.name} ip={_addresses(lease)}"
-    items.append(Event("Pod", me.key, "Normal", "PodNetworkAllocated", text))
+    if not runs:  # afterwards the annotations say it: an event for each pod of a cluster would stay here for ever
+        text = f"subnet={view.name} ip={_addresses(lease)}"
+        items.append(Event("Pod", me.key, "Normal", "PodNetworkAllocated", text))
 
 
 def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:

@@ -27,6 +27,8 @@ _IDLE: Final = 100
 _CROWD: Final = 200
 """Units that are marked in one step."""
 
+_UNKNOWN: Final = object()
+
 
 class Engine:
     """Units over a World, with their desired items."""
@@ -65,11 +67,13 @@ class Engine:
     def ask(self, query: Query) -> Any:
         """The current answer of a query, evaluated when missing or stale."""
         self.record(query)
-        if query in self._suspects:
+        if self._suspects and query in self._suspects:
             self._refresh(query)
-        if query not in self._answers:
+        answer = self._answers.get(query, _UNKNOWN)
+        if answer is _UNKNOWN:
             self._evaluate_query(query)
-        return self._answers[query]
+            answer = self._answers[query]
+        return answer
 
     # -- propagation ---------------------------------------------------------------------------------------------
 
@@ -276,6 +280,8 @@ class Engine:
     def _freshen(self, node: UnitKey) -> None:
         """Make the answers current that a unit has read, so that it is known whether, and does not turn out while, it
         runs again."""
+        if not self._suspects:
+            return
         for source in self._reads.get(node, ()):
             if isinstance(source, Query) and source in self._suspects:
                 self._refresh(source)
