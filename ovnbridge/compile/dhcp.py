@@ -65,19 +65,22 @@ def subnet_rows(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[R
         yield from _rows(view, {4: spec.dhcp_v4_options, 6: spec.dhcp_v6_options}, "", opts)
 
 
-def port_rows(
-    view: SubnetView, port: str, notes: Mapping[str, str], opts: Options, provider: str = OVN_PROVIDER
-) -> Iterator[Row]:
-    """Rows of a port whose pod has annotations of its own; `notes` are all of the pod's annotations."""
-    yield from _rows(view, _own(notes, provider), port, opts)
+def own_options(notes: Mapping[str, str], provider: str = OVN_PROVIDER) -> dict[int, str]:
+    """The options that a pod's annotations say for one of its ports, by family."""
+    found = {version: notes.get(annotation(suffix, provider)) for version, suffix in _SUFFIXES.items()}
+    return {version: text for version, text in found.items() if text}
 
 
-def port_columns(
-    view: SubnetView, port: str, notes: Mapping[str, str], v4: str, v6: str, provider: str = OVN_PROVIDER
-) -> dict[str, Ref | None]:
+def port_rows(view: SubnetView, port: str, own: Mapping[int, str], opts: Options) -> Iterator[Row]:
+    """Rows of a port with options of its own."""
+    return _rows(view, own, port, opts) if own else iter(())
+
+
+def port_columns(view: SubnetView, port: str, own: Mapping[int, str], v4: str, v6: str) -> dict[str, Ref | None]:
     """`dhcpv4_options` and `dhcpv6_options` of a port with these addresses: its own row, else the subnet's."""
-    own = _own(notes, provider)
-    columns: dict[str, Ref | None] = {}
+    columns: dict[str, Ref | None] = {"dhcpv4_options": None, "dhcpv6_options": None}
+    if not own and not view.enable_dhcp:
+        return columns
     for cidr, _ in view.pairs():
         version = address.family(cidr) or 4
         row: Key | None = None
@@ -87,12 +90,7 @@ def port_columns(
             elif view.enable_dhcp:
                 row = row_key(view.name, f"IPv{version}")
         columns[f"dhcpv{version}_options"] = Ref(TABLE, row) if row is not None else None
-    return {"dhcpv4_options": None, "dhcpv6_options": None, **columns}
-
-
-def _own(notes: Mapping[str, str], provider: str) -> dict[int, str]:
-    found = ((version, notes.get(annotation(suffix, provider), "")) for version, suffix in _SUFFIXES.items())
-    return {version: text for version, text in found if text}
+    return columns
 
 
 def _rows(view: SubnetView, texts: Mapping[int, str], port: str, opts: Options) -> Iterator[Row]:

@@ -47,6 +47,9 @@ class Net(msgspec.Struct, frozen=True):
         return f"{self.attachment}.{OVN_PROVIDER}" if self.attachment and self.is_ovn else self.provider
 
 
+_PRIMARY: Final = (Net(OVN_PROVIDER),)
+
+
 class Element(msgspec.Struct, frozen=True):
     """One entry of a networks annotation."""
 
@@ -129,7 +132,7 @@ def pod_nets(reader: Reader, pod: Pod) -> tuple[tuple[Net, ...], tuple[str, ...]
     A network whose definition has vanished, or cannot be read, stays attached while the pod names it.
     """
     notes = pod.metadata.all_annotations()
-    primary = () if options(reader).non_primary_cni_mode else (Net(OVN_PROVIDER),)
+    primary = () if options(reader).non_primary_cni_mode else _PRIMARY
     if NETWORKS not in notes and DEFAULT_NETWORK not in notes:
         return primary, ()
     problems: list[str] = []
@@ -183,6 +186,8 @@ def detached(notes: Mapping[str, str], nets: Iterable[Net]) -> dict[str, None]:
     """Annotations of networks that the pod is not attached to any more, to be removed (spec B.2)."""
     present = {net.provider for net in nets}
     gone = [p for p in allocated_providers(notes) if p not in present and p != OVN_PROVIDER]
+    if not gone:
+        return {}
     return {key: None for key in notes if any(key.startswith(f"{p}.kubernetes.io/") for p in gone)}
 
 

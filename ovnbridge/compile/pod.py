@@ -52,26 +52,27 @@ class _Pod(msgspec.Struct, frozen=True):
         return Event("Pod", self.key, "Warning", reason, message)
 
 
-def _pod(reader: Reader, key: str) -> Iterator[Item]:
+# Of 50,000 pods each runs once at a start: their items go into one list instead of through generators.
+def _pod(reader: Reader, key: str) -> list[Item]:
     pod = reader.get("Pod", key)
     if not isinstance(pod, Pod) or pod.spec.host_network or not alive(pod):
-        return
+        return []
     own, pod_type = holder(reader, pod)
     machine = f"{pod.metadata.namespace}/{own}"
     serves = pod_type != VIRTUAL_MACHINE or reader.query(serving_pod, machine) == key
     me = _Pod(key, pod, own, pod_type, options(reader), serves)
     nets, problems = pod_nets(reader, pod)
-    for problem in problems:
-        yield me.warning("ValidatePodNetworkFailed", problem)
+    items: list[Item] = [me.warning("ValidatePodNetworkFailed", problem) for problem in problems]
     notes: dict[str, str | None] = {**detached(pod.metadata.all_annotations(), nets)}
     for net in nets:
-        yield from _net(reader, me, net, notes)
+        _net(reader, me, net, items, notes)
     if notes:
-        yield Annotations("Pod", key, notes)
+        items.append(Annotations("Pod", key, notes))
+    return items
 
 
-def _net(reader: Reader, me: _Pod, net: Net, notes: dict[str, str | None]) -> Iterator[Item]:
-    """One network's items; what the pod's annotations are to say of it is added to `notes`."""
+def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str, str | None]) -> None:
+    """Add one network's items to `items`, and what the pod's annotations are to say of it to `notes`."""
     pod = me.pod
     owner = port_name(me.own, pod.metadata.namespace, net.provider)
     lease = lease_of(reader, owner)
@@ -82,35 +83,36 @@ def _net(reader: Reader, me: _Pod, net: Net, notes: dict[str, str | None]) -> It
     if len(owner) > LONGEST_NAME:
         problem = f"{owner} is too long for the name of an IP object"
     if problem:
-        yield me.warning("ValidatePodNetworkFailed", problem)
+        items.append(me.warning("ValidatePodNetworkFailed", problem))
         if lease is None:
             return
     request = asked(reader, Asked(pod, net, me.own, me.pod_type, owner, lease, runs))
     if isinstance(request, str):
-        yield me.warning("AcquireAddressFailed", request)
+        items.append(me.warning("AcquireAddressFailed", request))
         return
     if request is not None:
-        yield Claim(owner, request)
+        items.append(Claim(owner, request))
     if lease is not None and request is not None and not _answers(reader, lease, request):
         # Of a predecessor, to be exchanged; or a reservation that is not what the pod asks for.
         if lease.metadata.label(LABEL_IP_RESERVED) != "false":
             message = f"the reservation {owner} of {lease.spec.ip_address} is not what is asked for"
-            yield me.warning("AcquireAddressFailed", message)
+            items.append(me.warning("AcquireAddressFailed", message))
         return
     if lease is None:
         refusal = reader.get("Refusal", owner)
         if isinstance(refusal, Refusal):
-            yield me.warning("AcquireAddressFailed", f"{refusal.reason}: {refusal.message}")
+            items.append(me.warning("AcquireAddressFailed", f"{refusal.reason}: {refusal.message}"))
         return
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
-        yield Hold(lease.spec.subnet)
+        items.append(Hold(lease.spec.subnet))
         return
     if view.is_ovn and net.is_ovn and me.serves:
-        yield from _port(reader, me, net, owner, lease, view)
+        items += _port(reader, me, net, owner, lease, view)
     notes.update(_annotations(reader, me, net, lease, view))
-    text = f"subnet={view.name} ip={_addresses(lease)}"
-    yield Event("Pod", me.key, "Normal", "PodNetworkAllocated", text)
+    if not runs:  # afterwards the annotations say it: an event for each pod of a cluster would stay here for ever
+        text = f"subnet={view.name} ip={_addresses(lease)}"
+        items.append(Event("Pod", me.key, "Normal", "PodNetworkAllocated", text))
 
 
 def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
@@ -119,14 +121,13 @@ def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
     return answers(lease_value(lease), request, view.cidr_block if view is not None else None, pool)
 
 
-def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: SubnetView) -> Iterator[Item]:
+def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: SubnetView) -> list[Item]:
     pod = me.pod
     addresses = address_columns(lease)
     vips = _vips(reader, me, net, view)
     secured = frozenset(" ".join((element, *vips)) for element in addresses)
-    notes = pod.metadata.all_annotations()
-    yield from dhcp.port_rows(view, owner, notes, me.opts, net.provider)
-    yield Row(
+    own = dhcp.own_options(pod.metadata.all_annotations(), net.provider)
+    row = Row(
         "Logical_Switch_Port",
         owner,
         {
@@ -134,23 +135,25 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
             "addresses": addresses | {"unknown"} if me.note("layer2_forward", net) == "true" else addresses,
             "port_security": secured if me.note("port_security", net) == "true" else frozenset(),
             "external_ids": _external_ids(me, net, view, vips),
-            **dhcp.port_columns(view, owner, notes, lease.spec.v4_ip_address, lease.spec.v6_ip_address, net.provider),
+            **dhcp.port_columns(view, owner, own, lease.spec.v4_ip_address, lease.spec.v6_ip_address),
         },
         parent=Ref("Logical_Switch", view.name),
     )
+    items: list[Item] = [*dhcp.port_rows(view, owner, own, me.opts), row]
     node = pod.spec.node_name
     if not node or view.vpc != me.opts.cluster_router:
-        return
+        return items
     port = Ref("Logical_Switch_Port", owner)
     own_way = net.primary and (_translated(me) or bool(me.note("north_gateway", net)))
     if view.logical:
-        yield Member("Port_Group", node_group(node), "ports", port)
+        items.append(Member("Port_Group", node_group(node), "ports", port))
         if view.gateway_type == DISTRIBUTED and not own_way:
-            yield Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port)
+            items.append(Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port))
     elif ungrouped(view, me.opts):
-        yield Member("Port_Group", subnet_node_group(view.name, node), "ports", port)
+        items.append(Member("Port_Group", subnet_node_group(view.name, node), "ports", port))
     if net.primary and own_way and lease.spec.v4_ip_address:
-        yield from _way_out(me, net, lease, view)
+        items += _way_out(me, net, lease, view)
+    return items
 
 
 def _translated(me: _Pod) -> bool:

@@ -6,6 +6,7 @@ F.1 has against one in `subnet_spec` (by itself) and `subnet_conflict` (beside o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -81,10 +82,15 @@ class SubnetView(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the switch is attached to the VPC's router (spec D.2)."""
         return self.logical or bool(self.u2o_ip)
 
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> tuple[tuple[str, str], ...]:
         """(CIDR, gateway) of each family."""
-        gateways = dict(zip((4, 6), address.split(self.gateway)))
-        return [(str(n), gateways[n.version]) for n in address.networks(self.cidr_block)]
+        return _pairs(self.cidr_block, self.gateway)
+
+
+@lru_cache(maxsize=4096)
+def _pairs(cidr_block: str, gateway: str) -> tuple[tuple[str, str], ...]:
+    gateways = dict(zip((4, 6), address.split(gateway)))
+    return tuple((str(n), gateways[n.version]) for n in address.networks(cidr_block))
 
 
 _Checked: TypeAlias = "SubnetView | Problem | Waiting | None"

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from ovnbridge.engine.items import Claim, Event, Hold, Item, Member, ObjectItem, Pool, Row
+from ovnbridge.engine.items import OBJECT_ITEMS, Claim, Event, Hold, Item, Member, ObjectItem, Pool, Row
+from ovnbridge.engine.several import Owners
 from ovnbridge.model.ovn import Atom, Key
 
 RowKey: TypeAlias = tuple[str, Key]
@@ -27,7 +28,9 @@ class UnitKey(NamedTuple):
     key: str
 
 
-_NO_MEMBERS: Mapping[str, Mapping[Atom, Mapping[UnitKey, str | None]]] = {}
+MemberOwners: TypeAlias = Owners[Atom, UnitKey, str | None]
+"""Values of one column, each with the units that want it and their map entries (None in sets)."""
+_NO_MEMBERS: Mapping[str, MemberOwners] = {}
 
 
 class Touched(msgspec.Struct):
@@ -55,12 +58,12 @@ class DesiredStore:
         self._items: dict[UnitKey, tuple[Item, ...]] = {}
         self._rows_of: dict[UnitKey, Set[RowKey]] = {}
         """Of the few units with many rows."""
-        self._rows: dict[RowKey, dict[UnitKey, Row]] = {}
-        self._members: dict[RowKey, dict[str, dict[Atom, dict[UnitKey, str | None]]]] = {}
-        self._objects: dict[ObjectKey, dict[UnitKey, tuple[ObjectItem, ...]]] = {}
-        self._claims: dict[str, dict[UnitKey, Claim]] = {}
+        self._rows: Owners[RowKey, UnitKey, Row] = Owners()
+        self._members: dict[RowKey, dict[str, MemberOwners]] = {}
+        self._objects: Owners[ObjectKey, UnitKey, tuple[ObjectItem, ...]] = Owners()
+        self._claims: Owners[str, UnitKey, Claim] = Owners()
         self._pools: dict[str, Pool] = {}
-        self._holds: dict[str, dict[UnitKey, None]] = {}
+        self._holds: Owners[str, UnitKey, None] = Owners()
         self._touched = Touched(rows={}, objects={}, claims={}, pools={}, released=set())
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -75,75 +78,83 @@ class DesiredStore:
             self._items[unit] = items
         else:
             self._items.pop(unit, None)
-        before, after = identified(old), identified(items)
         objects: dict[ObjectKey, None] = {}
-        for about, item in before.items():
-            if after.get(about) != item:
-                self._remove(unit, item, objects, replaced=about in after)
-        for about, item in after.items():
-            if before.get(about) != item:
+        if old:
+            before, after = identified(old), identified(items)
+            for about, item in before.items():
+                if after.get(about) != item:
+                    self._remove(unit, item, objects, replaced=about in after)
+            for about, item in after.items():
+                if before.get(about) != item:
+                    self._add(unit, item, objects)
+        else:
+            for item in items:
                 self._add(unit, item, objects)
         for key in objects:
-            mine = tuple(
-                i for i in items if not isinstance(i, Row | Member | Claim | Hold | Pool) and (i.kind, i.key) == key
-            )
-            self._objects.setdefault(key, {})[unit] = mine
-            if not mine:
-                del self._objects[key][unit]
-                if not self._objects[key]:
-                    del self._objects[key]
-            self._touched.objects[key] = None
+            self._put_objects(key, unit, tuple(i for i in items if isinstance(i, OBJECT_ITEMS) and _about(i) == key))
+
+    def _put_objects(self, key: ObjectKey, unit: UnitKey, items: tuple[ObjectItem, ...]) -> None:
+        if items:
+            self._objects.put(key, unit, items)
+        else:
+            self._objects.discard(key, unit)
+        self._touched.objects[key] = None
 
     def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None]) -> None:
         if isinstance(item, Row):
-            owners = self._rows.setdefault((item.table, item.key), {})
-            wanted = owners[min(owners)] if owners else None
-            owners[unit] = item
-            if owners[min(owners)] != wanted:
-                self._touched.rows[(item.table, item.key)] = None
+            key = (item.table, item.key)
+            wanted = self._rows.first(key)
+            self._rows.put(key, unit, item)
+            if wanted is None or self._rows.first(key) != wanted:
+                self._touched.rows[key] = None
         elif isinstance(item, Member):
             columns = self._members.setdefault((item.table, item.key), {})
-            columns.setdefault(item.column, {}).setdefault(item.value, {})[unit] = item.entry
+            owners = columns.get(item.column)
+            if owners is None:
+                owners = columns[item.column] = Owners()
+            owners.put(item.value, unit, item.entry)
             self._touch_member(item)
         elif isinstance(item, Claim):
-            self._claims.setdefault(item.owner, {})[unit] = item
+            self._claims.put(item.owner, unit, item)
             self._touched.claims[item.owner] = None
         elif isinstance(item, Hold):
-            self._holds.setdefault(item.scope, {})[unit] = None
+            self._holds.put(item.scope, unit, None)
         elif isinstance(item, Pool):
             self._pools[item.name] = item
             self._touched.pools[item.name] = None
         else:
-            objects[(item.kind, item.key)] = None
+            objects[_about(item)] = None
 
     def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None], *, replaced: bool) -> None:
         if isinstance(item, Row):
             if not replaced:  # otherwise its successor sees what has changed
-                wanted = self.row(item.table, item.key)
-                _discard(self._rows, (item.table, item.key), unit)
-                if self.row(item.table, item.key) != wanted:
-                    self._touched.rows[(item.table, item.key)] = None
+                key = (item.table, item.key)
+                wanted = self._rows.first(key)
+                self._rows.discard(key, unit)
+                if self._rows.first(key) != wanted:
+                    self._touched.rows[key] = None
         elif isinstance(item, Member):
             columns = self._members.get((item.table, item.key), {})
-            _discard(columns.get(item.column, {}), item.value, unit)
-            if item.column in columns and not columns[item.column]:
-                del columns[item.column]
-                if not columns:
-                    del self._members[(item.table, item.key)]
+            if item.column in columns:
+                columns[item.column].discard(item.value, unit)
+                if not columns[item.column]:
+                    del columns[item.column]
+                    if not columns:
+                        del self._members[(item.table, item.key)]
             self._touch_member(item)
         elif isinstance(item, Claim):
             if not replaced:
-                _discard(self._claims, item.owner, unit)
+                self._claims.discard(item.owner, unit)
             self._touched.claims[item.owner] = None
         elif isinstance(item, Pool):
             self._pools.pop(item.name, None)
             self._touched.pools[item.name] = None
         elif isinstance(item, Hold):
-            _discard(self._holds, item.scope, unit)
+            self._holds.discard(item.scope, unit)
             if item.scope not in self._holds:
                 self._touched.released.add(item.scope)
         else:
-            objects[(item.kind, item.key)] = None
+            objects[_about(item)] = None
 
     def _touch_member(self, item: Member) -> None:
         key = (item.table, item.key)
@@ -159,11 +170,7 @@ class DesiredStore:
         objects: dict[ObjectKey, None] = {}
         self._remove(unit, item, objects, replaced=False)
         for key in objects:
-            mine = tuple(i for i in self._objects[key][unit] if i != item)
-            self._objects[key][unit] = mine
-            if not mine:
-                _discard(self._objects, key, unit)
-            self._touched.objects[key] = None
+            self._put_objects(key, unit, tuple(i for i in self._objects.all(key)[unit] if i != item))
 
     def take_touched(self) -> Touched:
         """What changed since the last call."""
@@ -174,31 +181,20 @@ class DesiredStore:
 
     def row(self, table: str, key: Key) -> Row | None:
         """The desired row; with several units the smallest unit's."""
-        owners = self._rows.get((table, key))
-        if not owners:
-            return None
-        if len(owners) == 1:
-            (only,) = owners.values()
-            return only
-        return owners[min(owners)]
+        return self._rows.first((table, key))
 
-    def members(self, table: str, key: Key) -> Mapping[str, Mapping[Atom, Mapping[UnitKey, str | None]]]:
-        """Column → value → {unit: map entry} of a row's member columns."""
+    def members(self, table: str, key: Key) -> Mapping[str, MemberOwners]:
+        """A row's member columns."""
         return self._members.get((table, key), _NO_MEMBERS)
-
-    def member(self, table: str, key: Key, column: str, value: Atom) -> Mapping[UnitKey, str | None] | None:
-        """The units that want one member, or None when nobody does."""
-        return self._members.get((table, key), {}).get(column, {}).get(value)
 
     def items(self, kind: str, key: str) -> Sequence[ObjectItem]:
         """All items about one Kubernetes object, by unit."""
-        owners = self._objects.get((kind, key))
-        return [item for unit in sorted(owners) for item in owners[unit]] if owners else ()
+        wanted = self._objects.all((kind, key))
+        return [item for unit in sorted(wanted) for item in wanted[unit]]
 
     def claim(self, owner: str) -> Claim | None:
         """The claim with this owner, or None."""
-        owners = self._claims.get(owner)
-        return owners[min(owners)] if owners else None
+        return self._claims.first(owner)
 
     def claims(self) -> Iterator[str]:
         """Owners of all claims."""
@@ -218,16 +214,15 @@ class DesiredStore:
 
     def units_of_row(self, table: str, key: Key) -> list[UnitKey]:
         """Units that want a row or a member of it (for `explain` and error reports)."""
-        units = set(self._rows.get((table, key), ()))
-        for values in self._members.get((table, key), {}).values():
-            for owners in values.values():
-                units.update(owners)
+        units = set(self._rows.all((table, key)))
+        for values in self.members(table, key).values():
+            for value in values:
+                units.update(values.all(value))
         return sorted(units)
 
     def row_owner(self, table: str, key: Key) -> UnitKey | None:
         """The unit whose row this is, or None."""
-        owners = self._rows.get((table, key))
-        return min(owners) if owners else None
+        return self._rows.owner((table, key))
 
     def rows_of(self, unit: UnitKey) -> Set[RowKey]:
         """Rows that one unit yields or adds members to, in their order."""
@@ -241,7 +236,7 @@ class DesiredStore:
 
     def units_of_object(self, kind: str, key: str) -> list[UnitKey]:
         """Units that have items about an object."""
-        return sorted(self._objects.get((kind, key), ()))
+        return sorted(self._objects.all((kind, key)))
 
     def pool(self, name: str) -> Pool | None:
         """A subnet's address range, or None."""
@@ -255,40 +250,41 @@ class DesiredStore:
         """Rows that units want differently."""
         return [
             (key, sorted(owners))
-            for key, owners in self._rows.items()
-            if len(owners) > 1 and any(row != owners[min(owners)] for row in owners.values())
+            for key in self._rows
+            if len(owners := self._rows.all(key)) > 1 and any(row != self._rows.first(key) for row in owners.values())
         ]
 
     def merged(self, unit: UnitKey, item: Item) -> bool:
         """Whether the merged view holds an item of a unit."""
         if isinstance(item, Row):
-            return self._rows.get((item.table, item.key), {}).get(unit) == item
+            return self._rows.all((item.table, item.key)).get(unit) == item
         if isinstance(item, Member):
-            owners = self.member(item.table, item.key, item.column, item.value) or {}
+            values = self.members(item.table, item.key).get(item.column)
+            owners = values.all(item.value) if values is not None else {}
             return unit in owners and owners[unit] == item.entry
         if isinstance(item, Claim):
-            return self._claims.get(item.owner, {}).get(unit) == item
+            return self._claims.all(item.owner).get(unit) == item
         if isinstance(item, Hold):
-            return unit in self._holds.get(item.scope, {})
+            return unit in self._holds.all(item.scope)
         if isinstance(item, Pool):
             return self._pools.get(item.name) == item
-        return item in self._objects.get((item.kind, item.key), {}).get(unit, ())
+        return item in self._objects.all(_about(item)).get(unit, ())
 
     def merged_items(self) -> Iterator[tuple[UnitKey, Item]]:
         """Everything in the merged view but pools, with whose it is; the store may change meanwhile."""
         for row_key in list(self._rows):
-            yield from list(self._rows.get(row_key, {}).items())
+            yield from list(self._rows.all(row_key).items())
         for table, key in list(self._members):
             for column, values in list(self.members(table, key).items()):
                 for value in list(values):
-                    for unit, entry in list(values.get(value, {}).items()):
+                    for unit, entry in list(values.all(value).items()):
                         yield unit, Member(table, key, column, value, entry)
-        for claims in list(self._claims.values()):
-            yield from list(claims.items())
-        for scope, units in list(self._holds.items()):
-            yield from [(unit, Hold(scope)) for unit in units]
+        for owner in list(self._claims):
+            yield from list(self._claims.all(owner).items())
+        for scope in list(self._holds):
+            yield from [(unit, Hold(scope)) for unit in list(self._holds.all(scope))]
         for object_key in list(self._objects):
-            for unit, items in list(self._objects.get(object_key, {}).items()):
+            for unit, items in list(self._objects.all(object_key).items()):
                 yield from [(unit, item) for item in items]
 
     def units(self) -> Iterator[UnitKey]:
@@ -326,9 +322,5 @@ def identified(items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
     return {identity(item): item for item in items}
 
 
-def _discard(table: dict[Any, dict[UnitKey, Any]], key: Any, unit: UnitKey) -> None:
-    owners = table.get(key)
-    if owners is not None:
-        owners.pop(unit, None)
-        if not owners:
-            del table[key]
+def _about(item: ObjectItem) -> ObjectKey:
+    return item.kind, item.key

@@ -8,11 +8,11 @@ operations. One call never looks at more than one row, so the cost of a change d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
-from ovnbridge.engine.desired import DesiredStore
+from ovnbridge.engine.desired import DesiredStore, MemberOwners
 from ovnbridge.engine.items import Row
 from ovnbridge.model.ovn import Atom, Columns, Key, Ref, TableFacts, Value
 
@@ -87,6 +87,7 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 
 Change: TypeAlias = Insert | Update | Mutate | Delete
+_NOBODY: Final = MemberOwners()
 
 
 Owns: TypeAlias = Callable[[str, ActualRow], bool]
@@ -141,10 +142,10 @@ class Differ:
         if members or None in columns.values() or not columns.keys() <= known:  # else the row's own dict will do
             columns = {name: value for name, value in columns.items() if value is not None and name in known}
             for column, values in members.items():
-                if any(entry is not None for owners in values.values() for entry in owners.values()):
-                    merged = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
+                if any(values.first(value) is not None for value in values):
                     base = columns.get(column)
-                    columns[column] = {**base, **merged} if isinstance(base, Mapping) else merged
+                    merged = _entries(values, values)
+                    columns[column] = {**base, **merged} if isinstance(base, dict) else merged
                 else:
                     columns[column] = frozenset(values)
         parent_column = "" if parent is None else self._parent_columns[table, parent.table]
@@ -158,10 +159,10 @@ class Differ:
                 continue
             if name in facts.adopted and name not in row.exact and actual.columns.get(name):
                 continue
-            if name in facts.own_entries and isinstance(value, Mapping):
+            if name in facts.own_entries and isinstance(value, dict):
                 held = actual.columns.get(name) or {}
                 value = {**{n: entry for n, entry in held.items() if n not in facts.own_entries[name]}, **value}
-            if name == "external_ids" and facts.kept_ids and isinstance(value, Mapping):
+            if name == "external_ids" and facts.kept_ids and isinstance(value, dict):
                 held = actual.columns.get(name) or {}
                 value = {**{n: entry for n, entry in held.items() if n.startswith(facts.kept_ids)}, **value}
             value = _adopting(value, actual.columns.get(name), name, facts, row)
@@ -194,10 +195,10 @@ class Differ:
         for column in dict.fromkeys((*owned, *wanted)):
             if not self._actual.has_column(table, column):
                 continue
-            values = wanted.get(column, {})
+            values = wanted.get(column, _NOBODY)
             present = actual.columns.get(column)
-            if isinstance(present, Mapping):
-                change = self._map_members(table, key, column, values, actual, column in owned)
+            if isinstance(present, dict):
+                change = self._map_members(table, key, column, _entries(values, values), actual, column in owned)
             else:
                 # Sets may have every pod in them: their difference is left to the interpreter.
                 referring = isinstance(next(iter(values), None), Ref)
@@ -211,10 +212,9 @@ class Differ:
         return changes
 
     def _map_members(
-        self, table: str, key: Key, column: str, values: Mapping[Atom, Any], actual: ActualRow, owned: bool
+        self, table: str, key: Key, column: str, wanted: Mapping[str, str], actual: ActualRow, owned: bool
     ) -> Mutate:
         present: Mapping[str, str] = actual.columns.get(column) or {}
-        wanted = {str(value): owners[min(owners)] or "" for value, owners in values.items()}
         add = {name: entry for name, entry in wanted.items() if present.get(name) != entry}
         remove = {name for name in present if name not in wanted} if owned else set()
         return Mutate(table, key, actual.uuid, column, add, frozenset(remove | (add.keys() & present.keys())))
@@ -229,23 +229,16 @@ class Differ:
             if not self._actual.has_column(table, column):
                 continue
             values = {value for name, value in members if name == column}
-            if isinstance(present, Mapping):
-                wanted = {v: owners for v in values if (owners := self._desired.member(table, key, column, v))}
-                change = self._map_members(table, key, column, wanted, actual, owned=False)
-                gone = {str(v) for v in values if v not in wanted} & present.keys() if column in owned else set()
+            wanted = self._desired.members(table, key).get(column, _NOBODY)
+            if isinstance(present, dict):
+                entries = _entries(wanted, values & wanted.keys())
+                change = self._map_members(table, key, column, entries, actual, owned=False)
+                gone = {str(v) for v in values - wanted.keys()} & present.keys() if column in owned else set()
                 change = msgspec.structs.replace(change, remove=change.remove | gone)
             else:
                 held = _as_set(present)
-                add = frozenset(
-                    v
-                    for v in values
-                    if self._atom(v) not in held and self._desired.member(table, key, column, v) is not None
-                )
-                remove = frozenset(
-                    atom
-                    for v in values
-                    if (atom := self._atom(v)) in held and self._desired.member(table, key, column, v) is None
-                )
+                add = frozenset(v for v in values if v in wanted and self._atom(v) not in held)
+                remove = frozenset(atom for v in values if v not in wanted and (atom := self._atom(v)) in held)
                 change = Mutate(table, key, actual.uuid, column, add, remove if column in owned else frozenset())
             if change.add or change.remove:
                 changes.append(change)
@@ -262,10 +255,15 @@ class Differ:
         return value
 
 
+def _entries(values: MemberOwners, of: Iterable[Atom]) -> dict[str, str]:
+    """Entries of a map column."""
+    return {str(value): values.first(value) or "" for value in of}
+
+
 def _adopting(value: Value, present: Any, column: str, facts: TableFacts, row: Row) -> Value:
     """A map with those entries of the existing one that stand."""
     entries = facts.adopted + facts.unordered
-    if not entries or not isinstance(value, Mapping) or not isinstance(present, Mapping):
+    if not entries or not isinstance(value, dict) or not isinstance(present, dict):
         return value
     stand = {
         name: present[name]
@@ -282,9 +280,9 @@ def same(desired: Any, actual: Any) -> bool:
 
     An empty set, an empty map and an absent optional are the same thing in OVSDB.
     """
-    if isinstance(desired, frozenset) or isinstance(actual, Set):
+    if isinstance(desired, frozenset) or isinstance(actual, frozenset | set):
         return _as_set(desired) == _as_set(actual)
-    if isinstance(desired, Mapping) or isinstance(actual, Mapping):
+    if isinstance(desired, dict) or isinstance(actual, dict):
         return dict(desired or {}) == dict(actual or {})
     return bool(desired == actual)
 
@@ -292,6 +290,6 @@ def same(desired: Any, actual: Any) -> bool:
 def _as_set(value: Any) -> Set[Any]:
     if value is None:
         return frozenset()
-    if isinstance(value, Set):
+    if isinstance(value, frozenset | set):
         return value
     return frozenset((value,))

@@ -16,6 +16,7 @@ from typing import Any, Final
 from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.items import Item
 from ovnbridge.engine.reader import Node, Query, Reader, Source, Unit
+from ovnbridge.engine.several import Links
 from ovnbridge.engine.world import Cell, World
 
 __all__ = ["Engine", "Query", "Reader", "Source", "Unit"]
@@ -25,6 +26,8 @@ _IDLE: Final = 100
 
 _CROWD: Final = 200
 """Units that are marked in one step."""
+
+_UNKNOWN: Final = object()
 
 
 class Engine:
@@ -40,7 +43,7 @@ class Engine:
             self._by_table.setdefault(unit.table, []).append(unit)
         self._reader = Reader(self)
         self._reads: dict[Node, tuple[Source, ...]] = {}
-        self._readers: dict[Source, dict[Node, None]] = {}
+        self._readers: Links[Source, Node] = Links()
         self._answers: dict[Query, Any] = {}
         self._idle: OrderedDict[Query, None] = OrderedDict()
         self._suspects: OrderedDict[Query, None] = OrderedDict()
@@ -64,11 +67,13 @@ class Engine:
     def ask(self, query: Query) -> Any:
         """The current answer of a query, evaluated when missing or stale."""
         self.record(query)
-        if query in self._suspects:
+        if self._suspects and query in self._suspects:
             self._refresh(query)
-        if query not in self._answers:
+        answer = self._answers.get(query, _UNKNOWN)
+        if answer is _UNKNOWN:
             self._evaluate_query(query)
-        return self._answers[query]
+            answer = self._answers[query]
+        return answer
 
     # -- propagation ---------------------------------------------------------------------------------------------
 
@@ -125,20 +130,20 @@ class Engine:
 
     def causes(self, unit: UnitKey) -> list[Cell]:
         """World cells that a unit depends on, directly or through queries (for `explain`)."""
-        return [node for node in self._reachable([unit], self._reads) if isinstance(node, Cell)]
+        return [node for node in self._reachable([unit], lambda n: self._reads.get(n, ())) if isinstance(node, Cell)]
 
     def dependants(self, cell: Cell) -> list[UnitKey]:
         """Units that depend on a cell, directly or through queries (for `explain`)."""
-        return sorted(node for node in self._reachable([cell], self._readers) if isinstance(node, UnitKey))
+        return sorted(node for node in self._reachable([cell], self._readers.of) if isinstance(node, UnitKey))
 
     @staticmethod
-    def _reachable(todo: list[Any], links: Mapping[Any, Iterable[Any]]) -> Iterable[Any]:
+    def _reachable(todo: list[Any], links: Callable[[Any], Iterable[Any]]) -> Iterable[Any]:
         found: dict[Any, None] = {}
         while todo:
             node = todo.pop()
             if node not in found:
                 found[node] = None
-                todo.extend(reversed(tuple(links.get(node, ()))))
+                todo.extend(reversed(tuple(links(node))))
         return found
 
     def unaffected(self, cells: Iterable[Cell]) -> Callable[[Callable[..., Any], tuple[Any, ...]], bool]:
@@ -149,7 +154,7 @@ class Engine:
             source = todo.pop()
             if source not in seen:
                 seen.add(source)
-                todo.extend(node for node in self._readers.get(source, ()) if isinstance(node, Query))
+                todo.extend(node for node in self._readers.of(source) if isinstance(node, Query))
 
         def stands(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
             query = Query(function, arguments)
@@ -204,12 +209,11 @@ class Engine:
         """Mark what has to be looked at because of what has changed in the World."""
         fresh: dict[Source, None] = {}
         for cell in self.world.take_changes():
-            readers = self._readers.get(cell, {})
             gone = self.world.get(cell.space, cell.key) is None
             for unit in self._by_table.get(cell.space, ()):
                 node = UnitKey(unit.name, cell.key)
                 # A unit that looks at its object only through questions runs again when an answer changes.
-                if gone or node in readers or node not in self._reads:
+                if gone or self._readers.has(cell, node) or node not in self._reads:
                     self._mark(node, urgent=True)
             fresh[cell] = None
         if not self._suspects:
@@ -227,8 +231,8 @@ class Engine:
         before, nobody else needs to be looked at for.
         """
         current: dict[Query, None] = {}
-        for query in {n: None for cell in fresh for n in self._readers.get(cell, ()) if isinstance(n, Query)}:
-            if query in self._suspects or not self._readers.get(query) or self._asks(self._reads[query]):
+        for query in {n: None for cell in fresh for n in self._readers.of(cell) if isinstance(n, Query)}:
+            if query in self._suspects or query not in self._readers or self._asks(self._reads[query]):
                 continue
             answer, reads = self._run(query)
             if self._asks(reads):
@@ -249,7 +253,7 @@ class Engine:
         self._mark_readers(changed)
         todo = [changed]
         while todo:
-            for node in self._readers.get(todo.pop(), ()):
+            for node in self._readers.of(todo.pop()):
                 if isinstance(node, Query) and node not in self._suspects and node not in current:
                     self._suspects[node] = None
                     todo.append(node)
@@ -257,7 +261,7 @@ class Engine:
     def _refresh(self, query: Query) -> None:
         """Make a suspect's answer current: it runs again only if something that it read has changed."""
         del self._suspects[query]
-        if not self._readers.get(query):
+        if query not in self._readers:
             self._forget_query(query)
             return
         for source in self._reads.get(query, ()):
@@ -276,15 +280,17 @@ class Engine:
     def _freshen(self, node: UnitKey) -> None:
         """Make the answers current that a unit has read, so that it is known whether, and does not turn out while, it
         runs again."""
+        if not self._suspects:
+            return
         for source in self._reads.get(node, ()):
             if isinstance(source, Query) and source in self._suspects:
                 self._refresh(source)
 
     def _mark_readers(self, source: Source) -> None:
         """Mark the units that read what has changed; when they are many, little by little."""
-        readers = self._readers.get(source, {})
-        if len(readers) > _CROWD:
-            self._crowds.append(readers.copy())
+        readers = self._readers.of(source)
+        if self._readers.count(source) > _CROWD:
+            self._crowds.append(dict.fromkeys(readers))
             return
         for node in readers:
             if not isinstance(node, Query):
@@ -339,31 +345,21 @@ class Engine:
         old = self._reads.get(node, ())
         if old == reads:
             return
-        kept = set(reads)
+        known, kept = set(old), set(reads)
         for source in old:
             if source not in kept:
                 self._unlink(source, node)
         for source in reads:
-            readers = self._readers.get(source)
-            if readers is None:
-                readers = self._readers[source] = {}
-                if isinstance(source, Query):
-                    self._idle.pop(source, None)
-            readers[node] = None
+            if source not in known and self._readers.add(source, node) and isinstance(source, Query):
+                self._idle.pop(source, None)
         if reads:
             self._reads[node] = reads
         else:
             self._reads.pop(node, None)
 
     def _unlink(self, source: Source, node: Node) -> None:
-        readers = self._readers.get(source)
-        if readers is None:
-            return
-        readers.pop(node, None)
-        if not readers:
-            del self._readers[source]
-            if isinstance(source, Query) and source in self._answers:
-                self._idle[source] = None
+        if self._readers.discard(source, node) and isinstance(source, Query) and source in self._answers:
+            self._idle[source] = None
 
     def _forget_query(self, query: Query) -> None:
         self._idle.pop(query, None)

@@ -7,7 +7,7 @@ Yielded by the units in `compile/`, kept by `engine/desired.py` together with th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
@@ -133,4 +133,5 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 ObjectItem: TypeAlias = Annotations | Labels | Finalizer | Spec | Status | Object | Event
+OBJECT_ITEMS: Final = get_args(ObjectItem)
 Item: TypeAlias = Row | Member | ObjectItem | Claim | Hold | Pool

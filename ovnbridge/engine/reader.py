@@ -13,7 +13,7 @@ import msgspec
 
 from ovnbridge.engine.desired import UnitKey
 from ovnbridge.engine.items import Item
-from ovnbridge.engine.world import Cell, World
+from ovnbridge.engine.world import Cell, World, cell
 
 V = TypeVar("V")
 
@@ -62,7 +62,7 @@ class Reader:
 
     def get(self, table: str, key: str) -> Any | None:
         """One World value, or None."""
-        self._engine.record(Cell(table, key))
+        self._engine.record(cell((table, key)))
         return self._world.get(table, key)
 
     def keys(self, table: str) -> list[str]:

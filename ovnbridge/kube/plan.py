@@ -65,7 +65,12 @@ class PlanError(ValueError):
 
 def timestamp(now: datetime) -> str:
     """metav1.Time."""
-    return now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return _second(int(now.timestamp()))
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_timestamp(now: datetime) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from ovnbridge.engine.items import Event, Status
+from ovnbridge.engine.items import Event, ObjectItem, Status
 from ovnbridge.kube.backoff import Backoff
 from ovnbridge.kube.connection import PATCH_TYPES, ApiError, Connection, delete_options, encode, object_path
 from ovnbridge.kube.events import EventPoster
@@ -141,11 +141,11 @@ class Writer:
             self._settled.append(future)
             await future
 
-    def baseline(self, keys: Iterable[ObjectKey] | None = None) -> None:
-        """Take the events wanted now (for `keys`, or all touched objects) as posted before this process began."""
-        for kind, key in self._lanes.objects() if keys is None else keys:
-            events = [item for item in self._desired.items(kind, key) if isinstance(item, Event)]
-            self.events.baseline(kind, key, events)
+    def baseline(self, items: Iterable[tuple[ObjectKey, Sequence[ObjectItem]]]) -> None:
+        """Take the events among these items as posted before this process began."""
+        for (kind, key), wanted in items:
+            if events := [item for item in wanted if isinstance(item, Event)]:
+                self.events.baseline(kind, key, events)
 
     # ---- workers
 

@@ -70,8 +70,8 @@ class Remote:
             connection.close()
         return status
 
-    def outer_pid(self, inner: int) -> int:
-        """Our pid of a process that the lab knows by its own."""
+    def outer_pid(self, inner: int) -> int | None:
+        """Our pid of a process that the lab knows by its own; None when it is gone."""
         known = self._outer.get(inner)
         if known is not None and _inner_pid(known, self.supervisor) == inner:
             return known
@@ -79,7 +79,7 @@ class Remote:
             if entry.isdecimal() and _inner_pid(int(entry), self.supervisor) == inner:
                 self._outer[inner] = int(entry)
                 return int(entry)
-        raise LabError(f"process {inner} of lab {self.name} is gone")
+        return None
 
     async def in_machine(self, name: str) -> tuple[str, ...]:
         """The prefix of a command that is to run on a machine."""
@@ -97,7 +97,10 @@ class Remote:
             inner = status["pod_root"] if not name else status["holders"].get(name)
             if inner is None:
                 raise LabError(f"lab {self.name} has no machine {name}; there are {', '.join(status['holders'])}")
-            self._holders[name] = self.outer_pid(inner)
+            pid = self.outer_pid(inner)
+            if pid is None:
+                raise LabError(f"process {inner} of lab {self.name} is gone")
+            self._holders[name] = pid
         return self._holders[name]
 
     async def sandboxes(self) -> dict[str, dict[str, Any]]:

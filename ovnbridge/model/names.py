@@ -78,6 +78,7 @@ def vip_port_name(subnet: str, vip: str) -> str:
     return f"{subnet}-vip-{vip}"
 
 
+@lru_cache(maxsize=8192)  # every pod's port is in two groups, of which there are few: one copy of their names
 def set_name(text: str) -> str:
     """Name of a port group or address set: dashes become dots (spec H.2)."""
     return text.replace("-", ".")

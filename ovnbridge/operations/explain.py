@@ -102,8 +102,7 @@ def explain_row(state: ControllerState, row: RowKey) -> dict[str, Any]:
         "desired": plain(desired.columns) if desired is not None else None,
         "members": {
             column: {
-                str(plain(value)): [_name(unit) for unit in wanting]
-                for value, wanting in sorted(values.items(), key=str)
+                str(plain(value)): [_name(unit) for unit in values.all(value)] for value in sorted(values, key=str)
             }
             for column, values in members.items()
         },

@@ -219,7 +219,8 @@ class Allocator:
         ip = self._world.get("IP", owner)
         if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
             self._answered(owner)
-            self._touch("IP", owner)
+            if isinstance(ip, Ended) or self.unwanted(owner, ip):
+                self._touch("IP", owner)
         elif owner in self._pending:
             # The object may be on its way. Whether it is still wanted is seen when it has come: until then its
             # addresses cannot be given to anybody else.

@@ -146,7 +146,8 @@ class Controller:
         log.info("leading epoch=%s", leadership.epoch)
         self.leading, self._writer, self._committer = True, writer, committer
         try:
-            writer.baseline(list(self.state.engine.desired.object_keys()))
+            wanted = self.state.engine.desired
+            writer.baseline((key, wanted.items(*key)) for key in wanted.object_keys())
             self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(committer.run(), name="committer")

@@ -141,7 +141,7 @@ async def test_what_was_there_before_us_is_not_posted(connection: Connection, st
     await create_pods(connection, "a")
     async with start() as rig:
         rig.wanted.by_object["Pod", POD_A] = [warning()]
-        rig.writer.baseline([("Pod", POD_A)])
+        rig.writer.baseline(rig.wanted.by_object.items())
         await rig.set("Pod", POD_A, warning(), warning("new"))
         assert [event["message"] for event in await rig.stored()] == ["new"]
 
@@ -151,7 +151,7 @@ async def test_a_restart_takes_all_touched_objects_as_posted(connection: Connect
     rig = Rig(connection)
     rig.wanted.by_object["Pod", POD_A] = [warning()]
     rig.writer.touch("Pod", POD_A)
-    rig.writer.baseline()
+    rig.writer.baseline(rig.wanted.by_object.items())
     async with running(rig.cache.run()):
         await rig.cache.synced()
         async with running(rig.writer.run()):

@@ -45,7 +45,7 @@ def pod(name: str, **spec: Any) -> str:
         "metadata": {"name": name, "labels": labels},
         "spec": {"containers": [container], **spec},
     }
-    return json.dumps(value) + "\n"
+    return f"---\n{json.dumps(value)}\n"  # a document of YAML: kubectl 1.36 takes what begins with a brace as all JSON
 
 
 async def until(condition: Callable[[], Any], what: str, timeout: float = 20) -> Any:

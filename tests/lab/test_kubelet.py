@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from ovnbridge.lab import Lab, LabError
 from ovnbridge.model.resource import EVENT
@@ -55,8 +56,8 @@ async def test_a_pod_gets_what_the_plug_in_says_and_answers_by_name(lab: Lab) ->
     assert status["containerStatuses"][0]["state"]["running"]
     answer = await lab.exec("b", "curl", "-s", "--max-time", "5", f"http://{status['podIP']}/")
     assert answer.stdout == f"a default {status['podIP']} 80\n"
-    datagram = await lab.exec("b", "nc", "-u", "-w1", status["podIP"], "53", input="hello")
-    assert datagram.stdout == "a default hello"
+    ask = f"exec 3<>/dev/udp/{status['podIP']}/53; printf hello >&3; timeout 5 head -c 15 <&3"
+    assert (await lab.exec("b", "bash", "-c", ask)).stdout == "a default hello"
     assert (await lab.ping_matrix(nodes=False)).ok
     matrix = await lab.ping_matrix(["a", "b"], nodes=False, tcp_port=81)
     assert not matrix.ok
@@ -215,7 +216,7 @@ async def test_a_pod_that_is_removed_at_once_is_cleaned_up_and_may_come_back(lab
 
 
 async def test_a_finalizer_keeps_the_object_but_not_the_pod(lab: Lab) -> None:
-    value = json.loads(pod("a", container=SHELL, nodeName="node1"))
+    value = yaml.safe_load(pod("a", container=SHELL, nodeName="node1"))
     value["metadata"]["finalizers"] = ["example.com/hold"]
     await lab.apply(json.dumps(value) + "\n")
     await lab.wait_pods(timeout=20)
@@ -302,13 +303,13 @@ async def test_the_scheduler_spreads_and_obeys(lab: Lab) -> None:
     await lab.kubectl("label", "node", "node2", "disk=ssd")
     await lab.kubectl("taint", "node", "node3", "only=me:NoSchedule")
     tolerating = [{"key": "only", "operator": "Equal", "value": "me", "effect": "NoSchedule"}]
-    await lab.apply("---\n".join(pod(f"spread{number}") for number in range(6)))
+    await lab.apply("".join(pod(f"spread{number}") for number in range(6)))
     await lab.apply(pod("ssd", nodeSelector={"disk": "ssd"}))
     await lab.apply(pod("tolerates", tolerations=tolerating, nodeSelector={"kubernetes.io/hostname": "node3"}))
     await lab.apply(pod("nowhere", nodeSelector={"disk": "tape"}))
     apart = {"labelSelector": {"matchLabels": {"group": "x"}}, "topologyKey": "kubernetes.io/hostname"}
     rules = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
-    await lab.apply("---\n".join(pod(f"apart{number}", affinity=rules, labels={"group": "x"}) for number in range(3)))
+    await lab.apply("".join(pod(f"apart{number}", affinity=rules, labels={"group": "x"}) for number in range(3)))
 
     async def placed() -> dict[str, str] | None:
         found = {name: await get_pod(lab, name) for name in names}
@@ -348,7 +349,7 @@ async def test_a_pod_without_sandbox_is_said_so(lab: Lab) -> None:
 
 
 async def test_sixty_pods_start_quickly(lab: Lab) -> None:
-    text = "---\n".join(pod(f"p{number}", container={"ports": [{"containerPort": 80}]}) for number in range(60))
+    text = "".join(pod(f"p{number}", container={"ports": [{"containerPort": 80}]}) for number in range(60))
     await lab.apply(text)
     started = time.monotonic()
     await lab.wait_pods(timeout=60)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
+import yaml
 
 from ovnbridge.lab import Lab
 from ovnbridge.lab.workloads.common import hash_of, share
@@ -345,7 +346,7 @@ async def test_every_namespace_has_a_default_service_account(lab: Lab) -> None:
         return any(value["metadata"]["name"] == "default" for value in await lab.items(SERVICE_ACCOUNT, "fresh"))
 
     await until(there, "the service account")
-    await lab.apply(json.dumps({**json.loads(pod("a")), "metadata": {"name": "a", "namespace": "fresh"}}) + "\n")
+    await lab.apply(json.dumps({**yaml.safe_load(pod("a")), "metadata": {"name": "a", "namespace": "fresh"}}) + "\n")
     await lab.wait_pods("fresh", timeout=20)
     await lab.kubectl("delete", "namespace", "fresh", "--wait", "--timeout=20s")
     assert not await lab.items(POD, "fresh")

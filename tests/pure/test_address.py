@@ -335,3 +335,31 @@ def test_no_input_raises_anything_but_value_errors(one: str, two: str) -> None:
 def test_addresses_and_numbers(value: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if getattr(value, "scope_id", None) is None:
         assert address.text_of(address.number_of(str(value)), value.version) == str(value)
+
+
+OCTETS = st.one_of(
+    st.integers(0, 300).map(str), st.sampled_from(["", "00", "01", "+1", "-0", " 1", "1 ", "1_0", "٣", "0x1", "1e1"])
+)
+
+
+@given(st.lists(OCTETS, min_size=1, max_size=6).map(".".join))
+def test_ipv4_addresses_are_what_the_standard_library_says(text: str) -> None:
+    try:
+        expected = ipaddress.ip_address(text)
+    except ValueError:
+        assert address.family(text) is None
+        with pytest.raises(ValueError, match="address"):
+            address.number_of(text)
+    else:
+        assert address.family(text) == 4
+        assert address.number_of(text) == int(expected)
+        assert address.text_of(int(expected), 4) == address.canonical(text) == str(expected)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(0, 2**32 - 1))
+def test_containment_is_what_the_standard_library_says(base: int, prefix: int, other: int) -> None:
+    net = ipaddress.ip_network((base, prefix), strict=False)
+    near = int(net.network_address) + other % (2 * net.num_addresses)
+    for value in (other, near % 2**32):
+        text = str(ipaddress.IPv4Address(value))
+        assert address.contains(str(net), text) is (ipaddress.IPv4Address(value) in net)

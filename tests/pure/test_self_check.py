@@ -44,41 +44,41 @@ def without(kind: type) -> Callable[[Cluster], None]:
 
 
 def row_dropped(cluster: Cluster) -> None:
-    del cluster.engine.desired._rows[("Logical_Switch_Port", PORT)]
+    del cluster.engine.desired._rows._of[("Logical_Switch_Port", PORT)]
 
 
 def row_changed(cluster: Cluster) -> None:
     key = ("Logical_Switch_Port", PORT)
-    cluster.engine.desired._rows[key][POD] = Row(*key, {"name": PORT, "addresses": frozenset({"nonsense"})})
+    cluster.engine.desired._rows.put(key, POD, Row(*key, {"name": PORT, "addresses": frozenset({"nonsense"})}))
 
 
 def member_dropped(cluster: Cluster) -> None:
     members = cluster.engine.desired._members
     row = next(key for key, columns in members.items() if Ref("Logical_Switch_Port", PORT) in columns.get("ports", ()))
-    del members[row]["ports"][Ref("Logical_Switch_Port", PORT)]
+    members[row]["ports"].discard(Ref("Logical_Switch_Port", PORT), POD)
 
 
 def member_left_over(cluster: Cluster) -> None:
     members = cluster.engine.desired._members
     row = next(key for key, columns in members.items() if Ref("Logical_Switch_Port", PORT) in columns.get("ports", ()))
-    members[row]["ports"][Ref("Logical_Switch_Port", "gone.shop")] = {POD: None}
+    members[row]["ports"].put(Ref("Logical_Switch_Port", "gone.shop"), POD, None)
 
 
 def row_left_over(cluster: Cluster) -> None:
     key = ("Port_Group", "left.over")
-    cluster.engine.desired._rows[key] = {UnitKey("node", "gone"): Row(*key, {"name": "left.over"})}
+    cluster.engine.desired._rows.put(key, UnitKey("node", "gone"), Row(*key, {"name": "left.over"}))
 
 
 def hold_left_over(cluster: Cluster) -> None:
-    cluster.engine.desired._holds["ovn-default"] = {POD: None}
+    cluster.engine.desired._holds.put("ovn-default", POD, None)
 
 
 def claim_dropped(cluster: Cluster) -> None:
-    del cluster.engine.desired._claims[PORT]
+    del cluster.engine.desired._claims._of[PORT]
 
 
 def annotations_dropped(cluster: Cluster) -> None:
-    del cluster.engine.desired._objects[("Pod", "shop/web")]
+    del cluster.engine.desired._objects._of[("Pod", "shop/web")]
 
 
 def unit_never_run(cluster: Cluster) -> None:
@@ -147,8 +147,8 @@ async def test_what_was_written_meanwhile_is_put_right(cluster: Cluster) -> None
 async def test_a_lost_dependency_is_repaired_for_good(cluster: Cluster) -> None:
     """The most likely bug: a unit is not told of a change."""
     cell = Cell("Pod", "shop/web")
-    cluster.engine._readers.pop(cell)
-    cluster.engine._readers.pop(Cell("IP", PORT))
+    cluster.engine._readers._of.pop(cell)
+    cluster.engine._readers._of.pop(Cell("IP", PORT))
     lease = cluster.world.get("IP", PORT)
     assert lease is not None
     spec = msgspec.structs.replace(lease.spec, mac_address="02:00:00:00:00:99")
@@ -211,7 +211,7 @@ async def test_many_differences_are_all_counted_and_some_logged(
         cluster.apply(pod(f"shop/p{number}", "n-1"))
     cluster.run()
     for key in [k for k in cluster.engine.desired._rows if str(k[1]).startswith("p")]:
-        del cluster.engine.desired._rows[key]
+        del cluster.engine.desired._rows._of[key]
     with caplog.at_level(logging.ERROR):
         found = await cluster.state.reactor.self_check()
     assert found.differences["Row"] == 60
