@@ -53,7 +53,9 @@ class ProviderNetworkSpec(Value, frozen=True, kw_only=True):
     ] = ""
     custom_interfaces: Annotated[tuple[CustomInterface, ...], doc("Nodes that use another interface.")] = ()
     node_selector: Annotated[LabelSelector | None, doc("Nodes that are part of the network; all when absent.")] = None
-    exclude_nodes: Annotated[tuple[str, ...], doc("Nodes that are not part of the network.")] = ()
+    exclude_nodes: Annotated[
+        tuple[str, ...], doc("Nodes that are not part of the network; without meaning beside nodeSelector.")
+    ] = ()
     exchange_link_name: Annotated[bool, doc("Give the OVS bridge the interface's name and rename the interface.")] = (
         False
     )
