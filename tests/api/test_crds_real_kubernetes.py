@@ -231,6 +231,13 @@ async def test_columns_of_kubectl_get(plane: RealControlPlane, info: KindInfo) -
     assert wide.split() == ["NAME", *WIDE.get(info.resource.kind, COLUMNS[info.resource.kind]).upper().split()]
 
 
+async def test_cells_of_a_plain_subnet(plane: RealControlPlane) -> None:
+    """Kube-OVN writes these fields back, so that no cell of the three is empty (reference/parity)."""
+    await plane.kubectl("create", "-f", "-", stdin=json.dumps(least(KINDS["Subnet"], "plain")))
+    for name in ("private", "natOutgoing", "default"):
+        assert await plane.kubectl("get", "subnet", "plain", "-o", f"jsonpath={{.spec.{name}}}") == "false"
+
+
 # As the spec lists them.
 COLUMNS = {
     "Vpc": "EnableExternal EnableBfd Standby Subnets ExtraExternalSubnets Namespaces DefaultSubnet Age",

@@ -36,6 +36,8 @@ PORT = {"minimum": 0, "maximum": 65535}
 STRICTER: dict[str, dict[str, Any]] = {
     "Subnet": {RULES: 1},
     "Subnet.spec": {RULES: 11},
+    # Kube-OVN writes these back; they are columns of `kubectl get`.
+    **{f"Subnet.spec.{name}": {"default": False} for name in ("default", "natOutgoing", "private")},
     "Subnet.spec.cidrBlock": {"maxLength": 99, RULES: 4},
     "Subnet.spec.gateway": {"maxLength": 99, RULES: 1},
     "Subnet.spec.u2oInterconnectionIP": {"maxLength": 99},

@@ -104,7 +104,8 @@ class SubnetSpec(
         bool,
         doc(
             "Whether pods for which nothing else is said get their address here; at most one subnet of a VPC, and in "
-            "the default VPC the controller's default subnet."
+            "the default VPC the controller's default subnet.",
+            defaulted=True,
         ),
     ] = False
     vpc: Annotated[str, doc("Vpc that the subnet belongs to; the default VPC when empty and the provider is OVN.")] = ""
@@ -172,7 +173,7 @@ class SubnetSpec(
         tuple[LabelSelector, ...], doc("Gateway nodes by label, instead of gatewayNode or after its nodes.")
     ] = ()
     nat_outgoing: Annotated[
-        bool, doc("Translate the source of traffic that leaves the cluster to the node's address.")
+        bool, doc("Translate the source of traffic that leaves the cluster to the node's address.", defaulted=True)
     ] = False
     nat_outgoing_policy_rules: Annotated[
         tuple[NatOutgoingPolicyRule, ...], doc("Exceptions to natOutgoing, first match first.")
@@ -201,7 +202,9 @@ class SubnetSpec(
             minimum=0,
         ),
     ] = 0
-    private: Annotated[bool, doc("Refuse traffic from other subnets, except allowSubnets and nodes.")] = False
+    private: Annotated[
+        bool, doc("Refuse traffic from other subnets, except allowSubnets and nodes.", defaulted=True)
+    ] = False
     allow_subnets: Annotated[
         tuple[Annotated[str, subnet_rules.ALLOWED], ...],
         doc("CIDRs that may exchange traffic with a private subnet.", maxItems=MANY),
