@@ -150,6 +150,7 @@ async def test_refused_and_accepted(api: Client, case: Case) -> None:
 @given(item=worlds.subnets() | worlds.vpcs())
 async def test_what_the_controller_takes_the_server_takes(api: Client, item: Json) -> None:
     """As the user wrote it, and as the controller writes it back."""
+    assume("sideways" not in str(item))  # an ACL of a subnet that is not OVN's concerns nobody but the schema
     kind, name = item["kind"], item["metadata"]["name"]
     nets = (*underlay("vlan1", 10), *underlay("vlan2", 0, "net2"), worlds.node("n-3", "192.168.0.13"))
     cluster = Cluster().apply(*worlds.BASE, *nets, item)
