@@ -20,7 +20,7 @@ MAC_ONLY: Final = "Mac"
 Family: TypeAlias = Literal[4, 6]
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_SPECIAL: Final = tuple(
+SPECIAL: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
         "255.255.255.255/32",
@@ -282,7 +282,7 @@ def overlaps(first: str, second: str) -> bool:
 def special_range(cidr_block: str) -> str:
     """The reserved range that a CIDR overlaps (spec H.1 "special ranges refused"), or ""."""
     for net in networks(cidr_block):
-        for special in _SPECIAL:
+        for special in SPECIAL:
             if net.version == special.version and net.overlaps(special):
                 return str(special)
     return ""

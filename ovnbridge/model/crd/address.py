@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from sys import intern
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec.structs import force_setattr
 
-from ovnbridge.model.crd.base import BigInt, Conditions, Object, Status, Value, doc, make_exact, names
+from ovnbridge.model.crd.base import BigInt, Conditions, Object, Rule, Status, Value, doc, make_exact, names, typed
+from ovnbridge.model.crd.cel import (
+    ADDRESS_LENGTH,
+    LOWER_CASE,
+    MANY,
+    PAIR_LENGTH,
+    RANGE,
+    V4_ADDRESS,
+    V6_ADDRESS,
+)
 
 
 class IPSpec(
@@ -22,21 +31,31 @@ class IPSpec(
     """
 
     pod_name: Annotated[str, doc("Pod (or virtual machine) that holds the addresses.")] = ""
-    namespace: Annotated[str, doc("Namespace of the holder; empty for a node.")] = ""
+    namespace: Annotated[
+        str, doc("Namespace of the holder; empty for a node, default for a subnet's own addresses.")
+    ] = ""
     subnet: Annotated[str, doc("Subnet that the addresses belong to.")] = ""
     attach_subnets: Annotated[tuple[str, ...], doc("Subnets of further addresses. Not used any more.")] = ()
     node_name: Annotated[str, doc("Node that the holder runs on.")] = ""
     ip_address: Annotated[
         str, doc("All addresses, IPv4 first, separated by a comma. Read v4IpAddress and v6IpAddress instead.")
     ] = ""
-    v4_ip_address: Annotated[str, doc("IPv4 address; empty when there is none.")] = ""
-    v6_ip_address: Annotated[str, doc("IPv6 address; empty when there is none.")] = ""
+    v4_ip_address: Annotated[
+        str, doc("IPv4 address; empty when there is none.", rules=(V4_ADDRESS,), maxLength=ADDRESS_LENGTH)
+    ] = ""
+    v6_ip_address: Annotated[
+        str, doc("IPv6 address; empty when there is none.", rules=(LOWER_CASE, V6_ADDRESS), maxLength=ADDRESS_LENGTH)
+    ] = ""
     attach_ips: Annotated[tuple[str, ...], doc("Further addresses. Not used any more.")] = ()
     mac_address: Annotated[str, doc("MAC address of the interface.")] = ""
     attach_macs: Annotated[tuple[str, ...], doc("MAC addresses of further interfaces. Not used any more.")] = ()
     container_id: Annotated[str, doc("Container of the interface. Not used any more.")] = ""
     pod_type: Annotated[
-        str, doc("Kind of owner that keeps the addresses over restarts: StatefulSet, VirtualMachine, or empty.")
+        str,
+        doc(
+            "Kind of owner that keeps the addresses over restarts: StatefulSet, VirtualMachine, or empty.",
+            enum=["", "StatefulSet", "VirtualMachine"],
+        ),
     ] = ""
 
     def __post_init__(self) -> None:
@@ -54,13 +73,23 @@ class IP(Object, frozen=True, kw_only=True):
     spec: IPSpec = IPSpec()
 
 
+_POOLED: Final = typed(
+    Rule(f"isCIDR(self) || {RANGE}", "must be an address, a range first..last or a CIDR"), maxLength=PAIR_LENGTH
+)
+
+
 class IPPoolSpec(Value, frozen=True, kw_only=True):
     """Which addresses of a subnet form the pool, and for whom."""
 
     subnet: Annotated[str, doc("Subnet that the addresses belong to.", required=True)] = ""
     namespaces: Annotated[tuple[str, ...], doc("Namespaces whose pods get their address from this pool.")] = ()
     ips: Annotated[
-        tuple[str, ...], doc("Addresses of the pool: single ones, ranges (first..last) and CIDRs.", required=True)
+        tuple[Annotated[str, _POOLED], ...],
+        doc(
+            "Addresses of the pool: single ones, ranges (first..last) and CIDRs, all within the subnet.",
+            required=True,
+            maxItems=MANY,
+        ),
     ] = ()
     enable_address_set: Annotated[
         bool, doc("Keep an OVN address set with the pool's addresses, for use in ACLs.", defaulted=True)
@@ -110,17 +139,24 @@ _VIP_NAMES = names(v4_ip="v4ip", v6_ip="v6ip")
 class VipSpec(Value, frozen=True, kw_only=True, rename=_VIP_NAMES):
     """Which address to reserve."""
 
-    namespace: Annotated[str, doc("Namespace of the pods that selector means.")] = ""
-    subnet: Annotated[str, doc("Subnet that the address is taken from.")] = ""
+    namespace: Annotated[
+        str, doc("Namespace of the pods that may use the address; without one an address of no type has no port.")
+    ] = ""
+    subnet: Annotated[str, doc("Subnet that the address is taken from.", required=True)] = ""
     type: Annotated[
         str,
         doc(
             "Use of the address: switch_lb_vip (frontend of a load balancer), kube_host_vm_vip (a virtual machine "
-            "in a Kubernetes host), or empty (shared by pods)."
+            "in a Kubernetes host), or empty (shared by pods).",
+            enum=["", "switch_lb_vip", "kube_host_vm_vip"],
         ),
     ] = ""
-    v4_ip: Annotated[str, doc("IPv4 address; allocated when empty.")] = ""
-    v6_ip: Annotated[str, doc("IPv6 address; allocated when empty.")] = ""
+    v4_ip: Annotated[str, doc("IPv4 address; allocated when empty.", rules=(V4_ADDRESS,), maxLength=ADDRESS_LENGTH)] = (
+        ""
+    )
+    v6_ip: Annotated[
+        str, doc("IPv6 address; allocated when empty.", rules=(LOWER_CASE, V6_ADDRESS), maxLength=ADDRESS_LENGTH)
+    ] = ""
     mac_address: Annotated[str, doc("MAC address; allocated when empty.")] = ""
     selector: Annotated[tuple[str, ...], doc("Labels (key:value) of the pods that may use the address.")] = ()
     attach_subnets: Annotated[tuple[str, ...], doc("Further subnets. Not used any more.")] = ()

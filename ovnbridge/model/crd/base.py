@@ -27,11 +27,27 @@ FIELD_SCHEMA = "schema.field"
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
-    """One CEL rule of `x-kubernetes-validations`; `field_path` names the field the message is about."""
+    """One CEL rule of `x-kubernetes-validations`; `field_path` names the field the message is about.
+
+    It must have an answer for whatever the types allow, also where something required is missing: an object that was
+    stored under another schema is forgiven a refusal of what an update leaves as it was, but not an error. One at the
+    root is never forgiven.
+    `at_creation` asks a transition rule (one with `oldSelf`, which is an optional then) about new objects too.
+    """
 
     rule: str
     message: str
     field_path: str = ""
+    at_creation: bool = False
+
+    def written(self) -> dict[str, Any]:
+        """The rule as it stands in a schema."""
+        found: dict[str, Any] = {"rule": self.rule, "message": self.message}
+        if self.field_path:
+            found["fieldPath"] = self.field_path
+        if self.at_creation:
+            found["optionalOldSelf"] = True
+        return found
 
 
 class FieldSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +63,14 @@ class FieldSchema(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObjectSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """What the schema says about every use of one object type (class attribute `schema`)."""
+    """What the schema says about every use of one object type (class attribute `schema`).
+
+    `narrowed` (wire name → keywords) says more about fields that are inherited: what a spec demands of them and a
+    status, which repeats them, must not.
+    """
 
     required: tuple[str, ...] = ()
+    narrowed: Mapping[str, Mapping[str, Any]] = {}
     rules: tuple[Rule, ...] = ()
     keywords: Mapping[str, Any] = {}
 
@@ -73,9 +94,11 @@ def doc(
     return msgspec.Meta(description=description, extra={FIELD_SCHEMA: schema})
 
 
-def typed(**keywords: Any) -> msgspec.Meta:
-    """Schema keywords that belong to a type wherever it is used, also as a list item."""
-    return msgspec.Meta(extra={TYPE_KEYWORDS: {name.replace("__", "-"): value for name, value in keywords.items()}})
+def typed(*rules: Rule, **keywords: Any) -> msgspec.Meta:
+    """Schema keywords and rules that belong to a type wherever it is used, also as a list item."""
+    if rules:
+        keywords["x-kubernetes-validations"] = [rule.written() for rule in rules]
+    return msgspec.Meta(extra={TYPE_KEYWORDS: keywords})
 
 
 def camel(name: str) -> str:
@@ -138,9 +161,6 @@ def make_exact(holder: msgspec.Struct, *fields: str) -> None:
         value = getattr(holder, field)
         if type(value) is not int or not -_INT64_END <= value < _INT64_END:
             msgspec.structs.force_setattr(holder, field, exact(value))
-
-
-LOWER_CASE = "^[^A-Z]*$"
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, rename=camel):

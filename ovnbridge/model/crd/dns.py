@@ -11,7 +11,7 @@ from ovnbridge.model.crd.core import MetaCondition
 class VpcDnsSpec(Value, frozen=True, kw_only=True):
     """Where a DNS server runs, and how it is configured."""
 
-    replicas: Annotated[Int32, doc("Number of server pods, 1 to 3.")] = 0
+    replicas: Annotated[Int32, doc("Number of server pods, 1 to 3.", minimum=1, maximum=3)] = 0
     vpc: Annotated[str, doc("Vpc that is served; it has one active server.")] = ""
     subnet: Annotated[str, doc("Subnet of the VPC that the server pods are attached to.")] = ""
     corefile: Annotated[

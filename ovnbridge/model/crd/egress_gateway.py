@@ -102,7 +102,8 @@ class Bandwidth(Value, frozen=True, kw_only=True):
     ingress: Annotated[
         IntOrString | None,
         doc(
-            "Limit of traffic into the cluster: Mbit/s as a number, or bit/s as a quantity such as 100M or 1Gi.",
+            "Limit of traffic into the cluster: Mbit/s as a number, or bit/s as a quantity such as 100M or 1Gi, which "
+            "is rounded up to whole Mbit/s.",
             rules=_BANDWIDTH_RULES,
             **_BANDWIDTH,
         ),
@@ -110,7 +111,9 @@ class Bandwidth(Value, frozen=True, kw_only=True):
     egress: Annotated[
         IntOrString | None,
         doc(
-            "Limit of traffic out of the cluster: Mbit/s as a number, or bit/s as a quantity such as 100M or 1Gi.",
+            "Limit of traffic out of the cluster: Mbit/s as a number, or bit/s as a quantity such as 100M or 1Gi, "
+            "which "
+            "is rounded up to whole Mbit/s.",
             rules=_BANDWIDTH_RULES,
             **_BANDWIDTH,
         ),
@@ -270,7 +273,7 @@ class VpcEgressGatewaySpec(Value, frozen=True, kw_only=True, rename=_NAMES):
     prefix: Annotated[
         str,
         doc(
-            "Put before the object's name to make the name of the Deployment.",
+            "Put before the object's name to make the name of the Deployment; must not change.",
             pattern=r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*[-\.]?$",
             rules=(Rule("self == oldSelf", "This field is immutable."),),
         ),

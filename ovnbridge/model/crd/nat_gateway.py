@@ -58,7 +58,10 @@ class VpcNatGatewaySpec(Value, frozen=True, kw_only=True, rename=_GATEWAY_NAMES)
     namespace: Annotated[str, doc("Namespace of the gateway pods; the controller's when empty. Must not change.")] = ""
     vpc: Annotated[str, doc("Vpc whose traffic the gateway translates.")] = ""
     subnet: Annotated[str, doc("Subnet of the VPC that the gateway pods are attached to.")] = ""
-    external_subnets: Annotated[tuple[str, ...], doc("External subnets that the gateway pods are attached to.")] = ()
+    external_subnets: Annotated[
+        tuple[str, ...],
+        doc("External subnets that the gateway pods are attached to; ovn-vpc-external-network when empty."),
+    ] = ()
     lan_ip: Annotated[str, doc("Address of the gateway pod in the subnet; only with one replica.")] = ""
     replicas: Annotated[
         Int32,
@@ -123,7 +126,7 @@ class IptablesEIPSpec(Value, frozen=True, kw_only=True, rename=_RULE_NAMES):
     mac_address: Annotated[str, doc("MAC address; allocated when empty.")] = ""
     nat_gw_dp: Annotated[str, doc("VpcNatGateway that holds the address.")] = ""
     qos_policy: Annotated[str, doc("QoSPolicy that limits the address.")] = ""
-    external_subnet: Annotated[str, doc("External subnet of the address; the default one when empty.")] = ""
+    external_subnet: Annotated[str, doc("External subnet of the address; ovn-vpc-external-network when empty.")] = ""
     namespace: Annotated[str, doc("Namespace of the gateway pods; the controller's when empty.")] = ""
 
 

@@ -10,12 +10,24 @@ from ovnbridge.model.crd.base import Conditions, Object, Status, Value, doc
 class OvnEipSpec(Value, frozen=True, kw_only=True):
     """Which external address to reserve, and for what."""
 
-    external_subnet: Annotated[str, doc("External (underlay) subnet that the address is taken from.")] = ""
+    external_subnet: Annotated[
+        str,
+        doc(
+            "External (underlay) subnet that the address is taken from; the controller's --external-gateway-switch "
+            "when "
+            "empty."
+        ),
+    ] = ""
     v4_ip: Annotated[str, doc("IPv4 address; allocated when empty.")] = ""
     v6_ip: Annotated[str, doc("IPv6 address; allocated when empty.")] = ""
     mac_address: Annotated[str, doc("MAC address; allocated when empty.")] = ""
     type: Annotated[
-        str, doc("Use of the address: nat (NAT rules), lrp (a router port) or lsp (a node's external gateway port).")
+        str,
+        doc(
+            "Use of the address: nat (NAT rules, when empty), lrp (a router port) or lsp (a node's external gateway "
+            "port).",
+            enum=["", "nat", "lrp", "lsp"],
+        ),
     ] = ""
 
 
@@ -42,13 +54,20 @@ class OvnFipSpec(Value, frozen=True, kw_only=True):
     """Which internal address an external one stands for."""
 
     ovn_eip: Annotated[str, doc("OvnEip whose address is the external one.")] = ""
-    ip_type: Annotated[str, doc("Kind of object that ipName means: vip, or ip (when empty).")] = ""
+    ip_type: Annotated[
+        str, doc("Kind of object that ipName means: vip, or ip (when empty).", enum=["", "ip", "vip"])
+    ] = ""
     ip_name: Annotated[str, doc("Vip or IP object whose address is the internal one.")] = ""
     vpc: Annotated[str, doc("Vpc of v4Ip and v6Ip; needed when ipName is empty.")] = ""
     v4_ip: Annotated[str, doc("Internal IPv4 address, instead of ipName.")] = ""
     v6_ip: Annotated[str, doc("Internal IPv6 address, instead of ipName.")] = ""
     type: Annotated[
-        str, doc("Where the translation is done: distributed (the pod's node) or centralized (the gateway node).")
+        str,
+        doc(
+            "Where the translation is done: distributed (the pod's node) or centralized (the gateway node); as the "
+            "external gateway when empty.",
+            enum=["", "distributed", "centralized"],
+        ),
     ] = ""
 
 
@@ -106,7 +125,9 @@ class OvnDnatRuleSpec(Value, frozen=True, kw_only=True):
     """Which external port leads to which internal address and port."""
 
     ovn_eip: Annotated[str, doc("OvnEip whose address is the external one.")] = ""
-    ip_type: Annotated[str, doc("Kind of object that ipName means: vip, or ip (when empty).")] = ""
+    ip_type: Annotated[
+        str, doc("Kind of object that ipName means: vip, or ip (when empty).", enum=["", "ip", "vip"])
+    ] = ""
     ip_name: Annotated[str, doc("Vip or IP object whose address is the internal one.")] = ""
     internal_port: Annotated[str, doc("Port on the internal address, 1 to 65535.")] = ""
     external_port: Annotated[str, doc("Port on the external address, 1 to 65535.")] = ""

@@ -118,6 +118,8 @@ def _struct(info: inspect.StructType) -> Json:
             required.append(field.encode_name)
     schema: Json = {"type": "object", "properties": properties}
     own: ObjectSchema = getattr(info.cls, "schema", ObjectSchema())
+    for name, keywords in own.narrowed.items():
+        properties[name] |= keywords
     required.extend(own.required)
     if required:
         schema["required"] = sorted(required)
@@ -181,13 +183,9 @@ def _union(kind: inspect.UnionType) -> Json:
 
 
 def _add_rules(schema: Json, rules: tuple[Rule, ...]) -> None:
-    if not rules:
-        return
-    written = [
-        {"rule": rule.rule, "message": rule.message} | ({"fieldPath": rule.field_path} if rule.field_path else {})
-        for rule in rules
-    ]
-    schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *written]
+    if rules:
+        written = [rule.written() for rule in rules]
+        schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *written]
 
 
 def _sentence(docstring: str | None) -> str:

@@ -15,7 +15,9 @@ class VlanSpec(Value, frozen=True, kw_only=True):
     """Which VLAN of which physical network."""
 
     id: Annotated[int, doc("VLAN tag; 0 means untagged.", minimum=0, maximum=4095)] = 0
-    provider: Annotated[str, doc("ProviderNetwork that carries the VLAN.", required=True)] = ""
+    provider: Annotated[
+        str, doc("ProviderNetwork that carries the VLAN; the controller's default one when empty.", required=True)
+    ] = ""
     vlan_id: Annotated[int, doc("Old name of id.", minimum=0, maximum=4095)] = 0
     provider_interface_name: Annotated[str, doc("Old name of provider.")] = ""
 
@@ -53,7 +55,9 @@ class ProviderNetworkSpec(Value, frozen=True, kw_only=True):
     ] = ""
     custom_interfaces: Annotated[tuple[CustomInterface, ...], doc("Nodes that use another interface.")] = ()
     node_selector: Annotated[LabelSelector | None, doc("Nodes that are part of the network; all when absent.")] = None
-    exclude_nodes: Annotated[tuple[str, ...], doc("Nodes that are not part of the network.")] = ()
+    exclude_nodes: Annotated[
+        tuple[str, ...], doc("Nodes that are not part of the network; without meaning beside nodeSelector.")
+    ] = ()
     exchange_link_name: Annotated[bool, doc("Give the OVS bridge the interface's name and rename the interface.")] = (
         False
     )

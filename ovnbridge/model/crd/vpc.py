@@ -5,6 +5,18 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from ovnbridge.model.crd.base import Conditions, Object, ObjectSchema, Rule, Status, Value, doc, names
+from ovnbridge.model.crd.cel import (
+    ADDRESS,
+    ADDRESS_LENGTH,
+    ADDRESS_OR_CIDR,
+    MANY,
+    PAIR_LENGTH,
+    address_or_cidr,
+    is_cidr,
+    on,
+    one_or_two,
+    said,
+)
 from ovnbridge.model.crd.core import LabelSelector
 
 
@@ -18,8 +30,24 @@ class StaticRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="ne
             enum=["", "policyDst", "policySrc"],
         ),
     ] = ""
-    cidr: Annotated[str, doc("Prefix that the route is for: a CIDR or a single address.")] = ""
-    next_hop_ip: Annotated[str, doc("Address that matching traffic is sent to.")] = ""
+    cidr: Annotated[
+        str,
+        doc(
+            "Prefix that the route is for: a CIDR or a single address.",
+            required=True,
+            rules=(ADDRESS_OR_CIDR,),
+            maxLength=ADDRESS_LENGTH,
+        ),
+    ] = ""
+    next_hop_ip: Annotated[
+        str,
+        doc(
+            "Address that matching traffic is sent to; several routes for one prefix share its traffic.",
+            required=True,
+            rules=(ADDRESS,),
+            maxLength=ADDRESS_LENGTH,
+        ),
+    ] = ""
     ecmp_mode: Annotated[
         str, doc("ecmp_symmetric_reply sends replies back over the next hop that the request came from.")
     ] = ""
@@ -32,15 +60,24 @@ class PolicyRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="ne
 
     schema: ClassVar[ObjectSchema] = ObjectSchema(
         rules=(
+            # Each one an address, which would cost too much to look at here.
             Rule(
-                "!(has(self.action) && self.action == 'reroute') || (has(self.nextHopIP) && self.nextHopIP != '')",
-                "reroute needs nextHopIP",
+                f"!(has(self.action) && self.action == 'reroute') || {said('nextHopIP')}",
+                "reroute needs nextHopIP: addresses separated by commas",
                 ".nextHopIP",
             ),
         )
     )
 
-    priority: Annotated[int, doc("Rank among the policies; the highest matching one applies.")] = 0
+    priority: Annotated[
+        int,
+        doc(
+            "Rank among the policies, 0 to 32767; the highest matching one applies. The controller's own are between "
+            "29000 and 31000.",
+            minimum=0,
+            maximum=32767,
+        ),
+    ] = 0
     match: Annotated[str, doc("OVN match expression that selects the traffic.")] = ""
     action: Annotated[
         str,
@@ -52,12 +89,19 @@ class PolicyRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="ne
 class VpcPeering(Value, frozen=True, kw_only=True, rename=names(local_connect_ip="localConnectIP")):
     """A direct link to another VPC's router."""
 
-    remote_vpc: Annotated[str, doc("Vpc at the other end, which must declare the link as well.")] = ""
+    remote_vpc: Annotated[str, doc("Vpc at the other end, which must declare the link as well.", required=True)] = ""
     local_connect_ip: Annotated[
         str,
         doc(
-            "Address of this end with its prefix length; one per family, separated by commas.",
-            pattern=r"^([^/,\s]+/[0-9]{1,3}(,[^/,\s]+/[0-9]{1,3})*)?$",
+            "Address of this end with its prefix length; one per family, separated by a comma.",
+            required=True,
+            rules=(
+                Rule(
+                    one_or_two("self", is_cidr),
+                    "must be addresses with a prefix length (10.0.0.1/30), one per family, separated by a comma",
+                ),
+            ),
+            maxLength=PAIR_LENGTH,
         ),
     ] = ""
 
@@ -65,10 +109,20 @@ class VpcPeering(Value, frozen=True, kw_only=True, rename=names(local_connect_ip
 class BfdPort(Value, frozen=True, kw_only=True):
     """The router port that BFD sessions of egress and NAT gateways end on."""
 
+    schema: ClassVar[ObjectSchema] = ObjectSchema(
+        rules=(
+            Rule(
+                f"!{on('enabled')} || ({said('ip')} && {one_or_two('self.ip', address_or_cidr)})",
+                "bfdPort needs ip: an address, one per family separated by a comma",
+                ".ip",
+            ),
+        )
+    )
+
     enabled: Annotated[bool, doc("Whether the router has a BFD port.", defaulted=True)] = False
-    ip: Annotated[str, doc("Address of the port; one per family, separated by commas.")] = ""
+    ip: Annotated[str, doc("Address of the port; one per family, separated by a comma.", maxLength=PAIR_LENGTH)] = ""
     node_selector: Annotated[
-        LabelSelector | None, doc("Nodes that may host the port; at most three arbitrary ones when absent.")
+        LabelSelector | None, doc("Nodes that may host the port; when absent, the first three that are ready.")
     ] = None
 
 
@@ -78,13 +132,21 @@ class VpcSpec(Value, frozen=True, kw_only=True):
     default_subnet: Annotated[
         str, doc("Subnet for pods of the VPC's namespaces for which nothing more specific is said.")
     ] = ""
-    namespaces: Annotated[tuple[str, ...], doc("Namespaces bound to the VPC.")] = ()
-    static_routes: Annotated[tuple[StaticRoute, ...], doc("Static routes of the router.")] = ()
+    namespaces: Annotated[
+        tuple[str, ...], doc("Namespaces bound to the VPC: their pods get addresses of its subnets.")
+    ] = ()
+    static_routes: Annotated[tuple[StaticRoute, ...], doc("Static routes of the router.", maxItems=MANY)] = ()
     policy_routes: Annotated[tuple[PolicyRoute, ...], doc("Routing policies of the router.")] = ()
-    vpc_peerings: Annotated[tuple[VpcPeering, ...], doc("Links to other VPCs.")] = ()
-    enable_external: Annotated[bool, doc("Attach the router to the default external subnet.")] = False
+    vpc_peerings: Annotated[tuple[VpcPeering, ...], doc("Links to other VPCs.", maxItems=MANY)] = ()
+    enable_external: Annotated[
+        bool, doc("Attach the router to extraExternalSubnets, or to the default external subnet when there are none.")
+    ] = False
     extra_external_subnets: Annotated[
-        tuple[str, ...], doc("Further external (underlay) subnets that the router is attached to.")
+        tuple[str, ...],
+        doc(
+            "External (underlay) subnets that the router is attached to instead of the default one; with "
+            "enableExternal."
+        ),
     ] = ()
     enable_bfd: Annotated[
         bool, doc("Watch the next hops of the default external ECMP routes with BFD and skip those that are down.")
@@ -116,9 +178,9 @@ class VpcStatus(Status, frozen=True, kw_only=True):
     sctp_session_load_balancer: Annotated[str, doc("Load balancer for SCTP services with session affinity.")] = ""
     subnets: Annotated[tuple[str, ...], doc("Subnets attached to the router.")] = ()
     vpc_peerings: Annotated[tuple[str, ...], doc("VPCs that the router is linked to.")] = ()
-    enable_external: Annotated[bool, doc("Whether the router is attached to the default external subnet.")] = False
+    enable_external: Annotated[bool, doc("Whether the router is attached to an external subnet.")] = False
     extra_external_subnets: Annotated[
-        tuple[str, ...], doc("Further external subnets that the router is attached to.")
+        tuple[str, ...], doc("Those of the spec's extraExternalSubnets that the router is attached to.")
     ] = ()
     enable_bfd: Annotated[bool, doc("Whether BFD watches the default external next hops.")] = False
     bfd_port: Annotated[BfdPortStatus, doc("The router port for BFD; empty when there is none.")] = BfdPortStatus()
