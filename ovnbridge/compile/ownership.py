@@ -191,7 +191,8 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     if table == "Logical_Router_Port":
         return _router_port_scopes(row, name)
     if table in ("HA_Chassis_Group", "HA_Chassis"):
-        return (vpc_scope((name or external_id(row, "group")).removeprefix(bfd_port_name(""))),)
+        port = name or external_id(row, "group")
+        return (vpc_scope(port.removeprefix(bfd_port_name(""))), port_scope(port))
     if table == "BFD":
         return (port_scope(str(row.columns.get("logical_port", ""))),)
     subnet = external_id(row, "subnet") or external_id(row, "ls")
@@ -211,7 +212,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
 
 def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     router = external_id(row, "lr")
-    if row.columns.get("peer") or name == bfd_port_name(router):
+    if name == bfd_port_name(router):
+        return (vpc_scope(router), port_scope(name))
+    if row.columns.get("peer"):
         return (vpc_scope(router),)
     subnet = name.removeprefix(router_port_name(router, ""))
     return (subnet, port_scope(name))

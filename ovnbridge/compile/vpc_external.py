@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ovnbridge.compile.chassis import EXTERNAL_GATEWAY, external_chassis, spread
-from ovnbridge.compile.options import Options, options
+from ovnbridge.compile.options import ROUTER_MAC, Options, options
 from ovnbridge.compile.ownership import port_scope
 from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
@@ -78,8 +78,8 @@ def attachments(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Attachment
     return {subnet: reader.query(attachment, name, subnet) for subnet in external_subnets(vpc, opts)}
 
 
-def problems(reader: Reader, vpc: Vpc, opts: Options) -> list[str]:
-    """What keeps external ports and their BFD session from being made."""
+def obstacles(reader: Reader, vpc: Vpc, opts: Options) -> list[str]:
+    """What keeps external ports and their BFD session from being made at present."""
     made = attachments(reader, vpc, opts)
     found = [text for text in made.values() if isinstance(text, str)]
     if _wants_bfd(vpc, opts) and opts.external_gateway_switch not in made:
@@ -112,17 +112,16 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
 def external_status(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Any]:
     """`enableExternal`, `extraExternalSubnets` and `enableBfd` of the status: what is, not what is wished for."""
     if vpc.metadata.name == opts.cluster_router and not external_subnets(vpc, opts):
-        known = vpc.status  # written by another feature (spec D.18)
-        extra = known.extra_external_subnets
+        # Made by another feature, which says so in the spec as well (spec D.18).
+        port = reader.get(ROUTER_MAC, router_port_name(opts.cluster_router, opts.external_gateway_switch))
         return {
-            "enable_external": known.enable_external,
-            "extra_external_subnets": extra,
-            "enable_bfd": known.enable_bfd,
+            "enable_external": vpc.spec.enable_external and port is not None,
+            "enable_bfd": vpc.spec.enable_bfd and vpc.status.enable_bfd,
         }
     made = [subnet for subnet, found in attachments(reader, vpc, opts).items() if isinstance(found, Attachment)]
     return {
         "enable_external": bool(made),
-        "extra_external_subnets": tuple(made) if vpc.spec.extra_external_subnets else (),
+        "extra_external_subnets": tuple(sorted(made)) if vpc.spec.extra_external_subnets else (),
         "enable_bfd": _wants_bfd(vpc, opts) and opts.external_gateway_switch in made,
     }
 

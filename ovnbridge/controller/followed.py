@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
-from ovnbridge.compile.vip import ROUTER_MAC
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.engine.world import World
 from ovnbridge.model.ovn import Key

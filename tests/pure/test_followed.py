@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ovnbridge.compile import INDEXES
+from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
-from ovnbridge.compile.vip import ROUTER_MAC
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
 from ovnbridge.controller.followed import RowFacts
 from ovnbridge.engine.world import World

@@ -411,6 +411,39 @@ def test_an_input_that_is_lost_leaves_the_port_as_it_is(lost: Json, words: str) 
     assert warnings(cluster, "v1") == []
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"enableExternal": True}, "OvnEip v1-external has no address"),
+        ({"enableExternal": True, "extraExternalSubnets": ["gone"]}, "external subnet gone does not exist"),
+        ({"enableBfd": True}, "enableBfd needs the router to be attached to external"),
+        ({"bfdPort": {"enabled": True, "ip": "10.255.255.1"}}, "no node that it selects has a chassis"),
+    ],
+)
+def test_a_port_that_waits_keeps_nothing_else(spec: Json, words: str) -> None:
+    """Nothing is wrong with the VPC: routes, policies and peerings that it drops go."""
+    given = {
+        "staticRoutes": [{"cidr": "10.9.0.0/16", **HOP}],
+        "policyRoutes": [{"priority": 7, "match": "ip4", "action": "drop"}],
+        "vpcPeerings": [{"remoteVpc": "v9", "localConnectIP": "169.254.9.1/30"}],
+    }
+    cluster = ready(EXTERNAL, vpc("v1", **given, **spec))
+    assert warnings(cluster, "v1")[0].startswith("CreateRouterPortFailed: ")
+    assert words in warnings(cluster, "v1")[0]
+    assert "v1-v9" in keys(cluster, "Logical_Router_Port")
+    cluster.apply(vpc("v1", **spec)).run()
+    assert keys(cluster, ROUTE, "v1") == keys(cluster, "Logical_Router_Policy", "v1") == set()
+    assert "v1-v9" not in keys(cluster, "Logical_Router_Port")
+
+
+def test_subnets_of_other_providers_do_not_keep_a_vpc() -> None:
+    """Spec D.5, F.6: the finalizer goes when `status.subnets` is empty, and these have only OVN's."""
+    cluster = ready(vpc("v1"), subnet("s1", cidrBlock="10.18.0.0/24", vpc="v1", provider="macvlan.app"))
+    assert not status(cluster, "v1").get("subnets")
+    cluster.delete("Vpc", "v1").run()
+    assert ("Vpc", "v1") not in cluster.api.objects
+
+
 def test_the_default_vpcs_external_gateway_is_another_features() -> None:
     """Spec D.18."""
     cluster = ready(G1, EXTERNAL, vpc("ovn-cluster", enableExternal=True))
