@@ -153,6 +153,11 @@ def vpc_scope(vpc: str) -> str:
     return f"vpc:{vpc}"
 
 
+def route_scope(vpc: str, table: str, policy: str, prefix: str, nexthop: str) -> str:
+    """Scope of one static route."""
+    return f"route:{vpc}:{table}:{policy}:{prefix}:{nexthop}"
+
+
 def uplink_scope(subnet: str, router: str) -> str:
     """Scope of the pair of ports between a subnet and a router; without router, of the bare switch."""
     return f"uplink:{subnet}:{router}"
@@ -180,7 +185,10 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (name, uplink_scope(name, ""))
     if table == "Logical_Router":
         return (vpc_scope(name),)
-    if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
+    if table == "Logical_Router_Static_Route":
+        route = [str(row.columns.get(c) or "") for c in ("route_table", "policy", "ip_prefix", "nexthop")]
+        return (vpc_scope(str(parent)), route_scope(str(parent), *route))
+    if table == "Logical_Router_Policy" and _plain(row):
         return (vpc_scope(str(parent)),)
     if table == "ACL":
         return (str(parent), acl_scope(str(parent)))

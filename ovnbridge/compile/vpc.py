@@ -39,13 +39,17 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     yield Finalizer("Vpc", name, FINALIZER)
     if vpc.metadata.deleting:
         yield _refusal(vpc, opts, users)
-    wrong = [*vpc_routes.problems(reader, vpc), *vpc_peering.problems(reader, vpc), *bfd.problems(vpc)]
+    wrong = [*vpc_routes.problems(vpc), *vpc_peering.problems(reader, vpc), *bfd.problems(vpc)]
     if wrong:
         yield Hold(vpc_scope(name))
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
-    missing = [*bfd.obstacles(reader, vpc), *vpc_external.obstacles(reader, vpc, opts)]
+    missing = [
+        *vpc_routes.obstacles(reader, vpc),
+        *bfd.obstacles(reader, vpc),
+        *vpc_external.obstacles(reader, vpc, opts),
+    ]
     if missing:  # nothing is wrong with the VPC: what cannot be made yet is held by itself
-        yield Event("Vpc", name, "Warning", "CreateRouterPortFailed", "; ".join(missing))
+        yield Event("Vpc", name, "Warning", "VpcIncomplete", "; ".join(missing))
     yield _router(vpc, u2o=reader.query(connects_underlay, name))
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)

@@ -61,7 +61,7 @@ def status(cluster: Cluster, name: str) -> Json:
         (
             {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "ecmpMode": "ecmp_symmetric_reply"},
             ("", "dst-ip", "0.0.0.0/0", "10.17.0.9"),
-            {"ecmp_symmetric_reply": "true"},
+            {},  # spec D, general rules: only with a BFD id
         ),
     ],
 )
@@ -92,7 +92,9 @@ def test_a_route_with_a_bfd_session_waits_for_it() -> None:
     route = {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "bfdId": session}
     cluster = ready(vpc("v1", staticRoutes=[route]))
     assert keys(cluster, ROUTE, "v1") == set()
-    assert "is not the UUID of a BFD session" in warnings(cluster, "v1")[0]
+    assert warnings(cluster, "v1") == [
+        f"VpcIncomplete: no BFD session has the UUID {session}: the route to 0.0.0.0/0 waits"
+    ]
     assert cluster.memory.put("BFD", logical_port="v1-s1", dst_ip="10.17.0.9") == session
     cluster.run()
     row = cluster.row(ROUTE, ("v1", "", "dst-ip", "0.0.0.0/0", "10.17.0.9"))
@@ -101,6 +103,12 @@ def test_a_route_with_a_bfd_session_waits_for_it() -> None:
     assert warnings(cluster, "v1") == []
     cluster.start()
     assert cluster.run() == []
+    cluster.database.edit(lambda content: content["BFD"].clear())
+    cluster.apply(vpc("v1", staticRoutes=[route], policyRoutes=[])).run()
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "0.0.0.0/0", "10.17.0.9")}, "what is there stays"
+    assert "waits" in warnings(cluster, "v1")[0]
+    cluster.apply(vpc("v1", staticRoutes=[])).run()
+    assert keys(cluster, ROUTE, "v1") == set()
 
 
 def test_routes_of_the_default_vpc_are_merged_with_its_own() -> None:
@@ -134,6 +142,23 @@ def test_routes_by_source_of_a_custom_vpc() -> None:
         ("", "src-ip", "10.18.0.0/24", "10.18.0.1"),
         ("t", "src-ip", "10.18.0.0/24", "10.18.0.1"),
     }
+
+
+def test_a_route_by_source_that_the_user_gives_stands_alone() -> None:
+    """Beside the subnet's own one it would be an ECMP route, and half of the connections would end at the gateway."""
+    given = {"cidr": "10.17.0.0/24", "nextHopIP": "10.17.0.9", "policy": "policySrc"}
+    place = subnet("s1", vpc="v1", cidrBlock="10.17.0.0/24,fd17::/64", routeTable="t")
+    cluster = ready(vpc("v1", staticRoutes=[given]), place)
+    others = {("", "src-ip", "fd17::/64", "fd17::1"), ("t", "src-ip", "fd17::/64", "fd17::1")}
+    table = ("t", "src-ip", "10.17.0.0/24", "10.17.0.1")
+    assert {key[1:] for key in keys(cluster, ROUTE, "v1")} == {
+        *others,
+        table,
+        ("", "src-ip", "10.17.0.0/24", "10.17.0.9"),
+    }
+    cluster.apply(vpc("v1")).run()
+    own = ("", "src-ip", "10.17.0.0/24", "10.17.0.1")
+    assert {key[1:] for key in keys(cluster, ROUTE, "v1")} == {*others, table, own}
 
 
 def test_only_routes_with_our_mark_are_ours() -> None:
@@ -174,7 +199,7 @@ HOP = {"nextHopIP": "10.17.0.9"}
         ({"staticRoutes": [{"cidr": "10.0.0.0/64", **HOP}]}, "'10.0.0.0/64' in staticRoutes"),
         ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "gw"}]}, "nextHopIP 'gw' in staticRoutes"),
         ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "ecmpMode": "x"}]}, "ecmpMode 'x' in staticRoutes"),
-        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "bfdId": "x"}]}, "bfdId 'x' in staticRoutes"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "bfdId": "x"}]}, "bfdId 'x' in staticRoutes is not a UUID"),
         ({"policyRoutes": [{"priority": 1, "match": "ip4", "action": "deny"}]}, "'deny' in policyRoutes"),
         ({"policyRoutes": [{"priority": -1, "match": "ip4", "action": "drop"}]}, "priority -1 in policyRoutes"),
         ({"policyRoutes": [{"priority": 32768, "match": "ip4", "action": "drop"}]}, "priority 32768 in policyRoutes"),
@@ -428,7 +453,7 @@ def test_a_port_that_waits_keeps_nothing_else(spec: Json, words: str) -> None:
         "vpcPeerings": [{"remoteVpc": "v9", "localConnectIP": "169.254.9.1/30"}],
     }
     cluster = ready(EXTERNAL, vpc("v1", **given, **spec))
-    assert warnings(cluster, "v1")[0].startswith("CreateRouterPortFailed: ")
+    assert warnings(cluster, "v1")[0].startswith("VpcIncomplete: ")
     assert words in warnings(cluster, "v1")[0]
     assert "v1-v9" in keys(cluster, "Logical_Router_Port")
     cluster.apply(vpc("v1", **spec)).run()

@@ -192,6 +192,14 @@ def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:
     assert ovn.trace("a1.app", OUTSIDE).dropped
 
 
+@pytest.mark.parametrize("options", [Options(), UNPATCHED])
+def test_a_whole_subnet_is_redirected_by_source(ovn: Ovn, options: Options) -> None:
+    route = {"cidr": "10.30.0.0/24", "nextHopIP": "10.30.0.254", "policy": "policySrc"}
+    cluster_of(ovn, *tenants({"staticRoutes": [route]}, {}), options=options)
+    assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app")
+    assert not any("select(" in flow["actions"] for flow in ovn.flows("va")), "no second next hop"
+
+
 def test_a_route_table_is_for_the_subnets_that_name_it(ovn: Ovn) -> None:
     route = {"cidr": "198.51.100.0/24", "nextHopIP": "10.30.0.254", "routeTable": "blue"}
     cluster = cluster_of(ovn, *tenants({"staticRoutes": [route]}, {}))
