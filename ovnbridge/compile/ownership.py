@@ -231,7 +231,7 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:
     """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it.
 
-    `nat`: the router that it belongs to has NAT rows, for which Kube-OVN adds source routes (spec D.5).
+    `nat`: its router has a NAT row for the address that a route is for; Kube-OVN adds one by source (spec D.5).
     """
     test = _OWNED.get(table)
     if test is None or not test(row) or any(map(held, _scopes(table, row, parent))):

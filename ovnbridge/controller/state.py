@@ -218,11 +218,14 @@ class ControllerState:
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""
         parent = self.replica.key_of(*row.parent) if row.parent is not None else None
-        nat = False
-        if table == "Logical_Router_Static_Route" and parent is not None:
-            router = self.replica.find("Logical_Router", parent)
-            nat = router is not None and bool(router.columns.get("nat"))
+        nat = table == "Logical_Router_Static_Route" and parent is not None and self._translated(parent, row)
         return owns(table, row, self.engine.desired.held, parent or "", nat=nat)
+
+    def _translated(self, router: Key, route: ActualRow) -> bool:
+        """Whether a router translates the address that a route is for."""
+        found = self.replica.find("Logical_Router", router)
+        keys = (self.replica.key_of("NAT", uuid) for uuid in (found.columns.get("nat") or () if found else ()))
+        return any(isinstance(key, tuple) and key[-1] == route.columns.get("ip_prefix") for key in keys)
 
     def owned_rows(self) -> Iterable[tuple[str, Key]]:
         """Keys of all existing rows of tables in which rows may be ours."""

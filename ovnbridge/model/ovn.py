@@ -221,6 +221,13 @@ _NB: Final = (
         parents=(("Logical_Router", "static_routes"),),
         rank=50,
     ),
+    TableFacts(  # only read: EIPs have routes that are not ours while it is there
+        name="NAT",
+        key=("@parent", "type", "external_ip", "logical_ip"),
+        columns=("type", "external_ip", "logical_ip"),
+        parents=(("Logical_Router", "nat"),),
+        rank=50,
+    ),
     TableFacts(
         name="Logical_Router_Policy",
         key=("@parent", "priority", "match"),

@@ -70,7 +70,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "ports": _ref("Logical_Router_Port", "strong", **_SET),
             "static_routes": _ref("Logical_Router_Static_Route", "strong", **_SET),
             "policies": _ref("Logical_Router_Policy", "strong", **_SET),
-            "nat": _typed("string", **_SET),
+            "nat": _ref("NAT", "strong", **_SET),
             "load_balancer": _ref("Load_Balancer", "weak", **_SET),
             "options": _SM,
             "external_ids": _SM,
@@ -162,6 +162,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
         },
         False,
     ),
+    "NAT": ({"type": _S, "external_ip": _S, "logical_ip": _S}, False),
     "Logical_Router_Policy": (
         {
             "priority": _I,
