@@ -1,4 +1,4 @@
-"""NB rows of which compile units know something: what exists is told to the World, as facts about the cluster are.
+"""Rows of which compile units know something: what exists is told to the World, as facts about the cluster are.
 
 A unit does not read the database. Where a rule of the spec speaks of what is there (a session that a route may name,
 a UUID that a status shows, a MAC address that stands), one line of `FOLLOWED` says which fact of a row it is.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ovnbridge.compile.chassis import CHASSIS, registered
 from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.compile.vpc_routes import BFD_SESSIONS
@@ -18,8 +19,8 @@ from ovnbridge.ovsdb.tables import Changes
 
 
 class Followed(NamedTuple):
-    """Rows of the NB table `table` are told under the World table `kind`; `fact` gives key and value for a row's UUID,
-    natural key and columns."""
+    """Rows of the table `table` (of NB or SB) are told under the World table `kind`; `fact` gives key and value for a
+    row's UUID, natural key and columns."""
 
     table: str
     kind: str
@@ -32,6 +33,8 @@ FOLLOWED: Final = (
     Followed("DHCP_Options", DHCP_ROWS, lambda uuid, key, row: (dhcp_key(key), uuid)),
     # Load balancers' addresses answer with the MAC of their router's port, which may be older than we are (spec D.13).
     Followed("Logical_Router_Port", ROUTER_MAC, lambda uuid, key, row: (str(key), row.get("mac"))),
+    # What is left over of nodes depends on what else has registered (spec D.4).
+    Followed("Chassis", CHASSIS, lambda uuid, key, row: (str(key), registered(row))),
 )
 
 
