@@ -7,9 +7,10 @@ Rows of a held subnet stay whatever is desired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
+from ovnbridge.compile.failover import MARKS
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
 from ovnbridge.model.names import (
@@ -74,15 +75,15 @@ def _policy(row: ActualRow) -> bool:
     return bool(external_id(row, "subnet") or external_id(row, "node") or _plain(row))
 
 
-def _plain(row: ActualRow) -> bool:
+def _plain(row: ActualRow, others: Set[str] = frozenset()) -> bool:
     """A user's policy route carries the vendor mark alone."""
     ids = row.columns.get("external_ids")
-    return isinstance(ids, Mapping) and set(ids) == {"vendor"}
+    return isinstance(ids, Mapping) and ids.keys() - others == {"vendor"}
 
 
-def _plain_of_ours(row: ActualRow) -> bool:
+def _session(row: ActualRow) -> bool:
     """BFD sessions of VPCs; those of gateways say whose they are, those of users carry no mark."""
-    return ours(row) and _plain(row)
+    return ours(row) and _plain(row, MARKS)
 
 
 def _router_port(row: ActualRow) -> bool:
@@ -132,7 +133,7 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Load_Balancer": _vpc_load_balancer,
     "HA_Chassis_Group": _bfd_chassis,
     "HA_Chassis": _bfd_chassis,
-    "BFD": _plain_of_ours,
+    "BFD": _session,
 }
 
 OWNED_TABLES: Final = tuple(_OWNED)

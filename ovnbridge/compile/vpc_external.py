@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from ovnbridge.compile import failover
 from ovnbridge.compile.chassis import EXTERNAL_GATEWAY, external_chassis, spread
+from ovnbridge.compile.lease import eip_lease
 from ovnbridge.compile.options import ROUTER_MAC, Options, options
 from ovnbridge.compile.ownership import port_scope
 from ovnbridge.compile.subnet import subnet_view
@@ -61,15 +63,16 @@ def attachment(reader: Reader, vpc: str, subnet: str) -> Attachment | str:
 
 
 def _addresses(eip: OvnEip, cidr: str) -> tuple[tuple[str, ...], str]:
-    """Addresses with prefix lengths, and MAC, that an OvnEip holds or is given by its user."""
-    v4, v6 = eip.status.v4_ip or eip.spec.v4_ip, eip.status.v6_ip or eip.spec.v6_ip
-    mac = eip.status.mac_address or eip.spec.mac_address
+    """Addresses with prefix lengths, and MAC, of an OvnEip."""
+    lease = eip_lease(eip)
+    if lease is None:
+        return (), ""
     found = []
     for network in address.networks(cidr):
-        own = v4 if network.version == 4 else v6
+        own = lease.v4 if network.version == 4 else lease.v6
         if address.host_family(own) == network.version and address.contains(str(network), own):
             found.append(f"{own}/{network.prefixlen}")
-    return tuple(found), mac if address.valid_mac(mac) else ""
+    return tuple(found), lease.mac if address.valid_mac(lease.mac) else ""
 
 
 def attachments(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Attachment | str]:
@@ -99,7 +102,10 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
         name = router_port_name(router, subnet)
         yield Object("OvnEip", name, _eip(name, subnet))
         if isinstance(found, Attachment):
-            yield from _port(router, name, found)
+            order = found.chassis
+            if subnet == opts.external_gateway_switch and _wants_bfd(vpc, opts):
+                order = tuple(failover.ranked(order, _remembered(reader, router, found).lost_on))
+            yield from _port(router, name, found, order)
         else:
             yield Hold(port_scope(name))
     if router == opts.cluster_router and opts.external_gateway_switch not in made:
@@ -131,7 +137,7 @@ def _eip(name: str, subnet: str) -> dict[str, Any]:
     return {"apiVersion": "kubeovn.io/v1", "kind": "OvnEip", "metadata": {"name": name}, "spec": spec}
 
 
-def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
+def _port(router: str, name: str, found: Attachment, chassis_order: tuple[str, ...]) -> Iterator[Item]:
     yield Row(
         "Logical_Router_Port",
         name,
@@ -160,7 +166,7 @@ def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
         },
         parent=Ref("Logical_Switch", found.subnet),
     )
-    for index, chassis in enumerate(found.chassis):
+    for index, chassis in enumerate(chassis_order):
         row = f"{name}-{chassis}"
         yield Row(
             "Gateway_Chassis",
@@ -169,6 +175,12 @@ def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
             parent=Ref("Logical_Router_Port", name),
         )
         yield Member("Logical_Router_Port", name, "gateway_chassis", Ref("Gateway_Chassis", row))
+
+
+def _remembered(reader: Reader, router: str, found: Attachment) -> failover.Session:
+    """What is to be remembered of the BFD session with the external gateway."""
+    known = reader.get(failover.SESSIONS, failover.session_key(router_port_name(router, found.subnet), found.gateway))
+    return failover.after(found.chassis, known if isinstance(known, failover.Session) else failover.Session())
 
 
 def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> Iterator[Item]:
@@ -186,7 +198,7 @@ def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> I
             "min_tx": opts.bfd_min_tx,
             "min_rx": opts.bfd_min_rx,
             "detect_mult": opts.detect_mult,
-            "external_ids": {"vendor": VENDOR},
+            "external_ids": {"vendor": VENDOR, **failover.marks(_remembered(reader, router, found))},
         },
     )
 

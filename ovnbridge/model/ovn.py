@@ -159,7 +159,7 @@ _NB: Final = (
     TableFacts(
         name="BFD",
         key=("logical_port", "dst_ip"),
-        columns=("logical_port", "dst_ip", "min_tx", "min_rx", "detect_mult", "external_ids"),
+        columns=("logical_port", "dst_ip", "min_tx", "min_rx", "detect_mult", "status", "external_ids"),
         rank=42,
     ),
     TableFacts(

@@ -12,7 +12,7 @@ import pytest
 
 from ovnbridge.compile.options import Options
 from ovnbridge.model.ovn import Ref
-from tests.support.cluster import Cluster, Json, ip, merged, namespace, node, subnet, underlay, vpc
+from tests.support.cluster import Cluster, Json, ip, merged, namespace, node, pod, subnet, underlay, vpc
 
 VENDOR = {"vendor": "kube-ovn"}
 N1, N2 = node("n-1", "192.168.0.11"), node("n-2", "192.168.0.12")
@@ -397,6 +397,16 @@ def test_external_port() -> None:
     assert keys(cluster, "Gateway_Chassis") == {"v2-external-chassis-2"}
 
 
+def test_an_address_that_the_user_gives_a_port_is_nobody_elses() -> None:
+    """The first one that a pod in the subnet would get."""
+    given = {"externalSubnet": "external", "type": "lrp", "v4Ip": "172.16.0.2"}
+    mine = {"kind": "OvnEip", "metadata": {"name": "v1-external"}, "spec": given}
+    cluster = ready(G1, EXTERNAL, mine, vpc("v1", enableExternal=True))
+    assert cluster.row("Logical_Router_Port", "v1-external")["networks"] == {"172.16.0.2/16"}
+    cluster.apply(pod("app/p", "n-1", logical_switch="external")).run()
+    assert cluster.get("IP", "p.app")["spec"]["ipAddress"] == "172.16.0.3"
+
+
 def test_extra_external_subnets_replace_the_default_one() -> None:
     extra = [subnet(f"e{n}", cidrBlock=f"172.{n}.0.0/16", vlan=f"vlan{n}") for n in (17, 18)]
     eips = [merged(eip(f"v1-e{n}", f"172.{n}.0.9"), {"spec": {"externalSubnet": f"e{n}"}}) for n in (17, 18)]
@@ -494,11 +504,68 @@ def test_bfd_with_the_external_gateway() -> None:
         "min_tx": 100,
         "min_rx": 100,
         "detect_mult": 3,
+        "status": None,  # OVN's to say
         "external_ids": VENDOR,
     }
     assert status(cluster, "v1")["enableBfd"] is True
+    says(cluster, "up")
     cluster.apply(vpc("v1", enableExternal=True)).run()
     assert keys(cluster, "BFD") == set()
+
+
+def says(cluster: Cluster, status: str) -> None:
+    """OVN says what has become of the only BFD session."""
+
+    def change(content: Any) -> None:
+        for row in content["BFD"].values():
+            row["status"] = status
+
+    cluster.database.edit(change)
+    cluster.run()
+
+
+def gateways(cluster: Cluster) -> list[str]:
+    """Chassis of the external port, the first one hosts it."""
+    rows = [cluster.row("Gateway_Chassis", key) for key in keys(cluster, "Gateway_Chassis")]
+    rows.sort(key=lambda row: -row["priority"])
+    assert [row["priority"] for row in rows] == list(range(100, 100 - len(rows), -1))
+    return [row["chassis_name"] for row in rows]
+
+
+def test_a_chassis_that_loses_the_external_gateway_goes_last() -> None:
+    """Spec E.10, as a walk: it is lost on one chassis after the other, and found again."""
+    nodes = [gateway(f"n-{n}", f"192.168.0.1{n}", f"chassis-{n}", external_gw="true") for n in (1, 2, 3)]
+    bfd = vpc("v1", enableExternal=True, enableBfd=True)
+    cluster = ready(*nodes, EXTERNAL, eip("v1-external"), bfd)
+    one, two, three = sorted(
+        (f"chassis-{n}" for n in (1, 2, 3)), key=lambda c: hashlib.sha256(f"v1{c}".encode()).hexdigest()
+    )
+    says(cluster, "down")
+    assert gateways(cluster) == [one, two, three], "a gateway that never answered is nobody's fault"
+    says(cluster, "up")
+    assert gateways(cluster) == [one, two, three]
+    says(cluster, "down")
+    assert gateways(cluster) == [two, three, one]
+    says(cluster, "down")
+    cluster.start()
+    assert cluster.run() == [], "it takes a moment until it is up there; what has happened is not forgotten"
+    says(cluster, "up")
+    assert gateways(cluster) == [two, three, one], "it stays where it works"
+    says(cluster, "down")
+    assert gateways(cluster) == [three, one, two]
+    says(cluster, "up")
+    says(cluster, "down")
+    assert gateways(cluster) == [one, two, three]
+    says(cluster, "up")
+    says(cluster, "down")
+    assert gateways(cluster) == [two, three, one], "the one that has lost it last goes last"
+    cluster.apply(gateway("n-9", "192.168.0.19", "chassis-9", external_gw="true")).run()
+    assert gateways(cluster) == ["chassis-9", two, three, one], "nothing is known of this one"
+    cluster.api.objects[("Node", "n-9")]["metadata"]["labels"] = {}
+    cluster.apply(gateway("n-9", "192.168.0.19", "chassis-9")).run()
+    cluster.apply(vpc("v1", enableExternal=True)).run()
+    assert gateways(cluster) == [one, two, three], "without BFD nothing is remembered"
+    assert cluster.engine.desired.snapshot() == cluster.engine.recompute().snapshot()
 
 
 # -- the BFD port

@@ -105,6 +105,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "min_tx": _typed("integer", **_OPTIONAL),
             "min_rx": _typed("integer", **_OPTIONAL),
             "detect_mult": _typed("integer", **_OPTIONAL),
+            "status": _SO,
             "external_ids": _SM,
         },
         True,
