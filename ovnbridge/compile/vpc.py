@@ -28,6 +28,8 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
         return
     if vpc.metadata.label(EXTERNAL_VPC) == "true":
         yield Hold(vpc_scope(name))  # somebody else's router, of which the object is only an image (spec E.9)
+        if vpc.metadata.deleting:
+            yield Finalizer("Vpc", name, FINALIZER, present=False)  # from the time before it had the label
         return
     opts = options(reader)
     subnets = [v for s in reader.query(subnets_of_vpc, name) if (v := reader.query(subnet_view, s)) is not None]

@@ -16,7 +16,7 @@ from ovnbridge.compile.chassis import EXTERNAL_GATEWAY, external_chassis, spread
 from ovnbridge.compile.lease import eip_lease
 from ovnbridge.compile.options import ROUTER_MAC, Options, options
 from ovnbridge.compile.ownership import port_scope
-from ovnbridge.compile.subnet import subnet_view
+from ovnbridge.compile.subnet import subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Hold, Item, Member, Object, Row
 from ovnbridge.model import address
@@ -186,8 +186,8 @@ def _remembered(reader: Reader, router: str, found: Attachment) -> failover.Sess
 def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> Iterator[Item]:
     """BFD with the external gateway."""
     port = router_port_name(router, found.subnet)
-    view = reader.query(subnet_view, found.subnet)
-    if view is not None and view.enable_ecmp:
+    views = (reader.query(subnet_view, name) for name in reader.query(subnets_of_vpc, router))
+    if any(view.enable_ecmp for view in views if view is not None):
         yield Hold(port_scope(port))  # sessions with nodes' external gateway ports, which are not made here
     yield Row(
         "BFD",

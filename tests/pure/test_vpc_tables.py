@@ -334,6 +334,10 @@ def test_a_vpc_that_mirrors_a_foreign_router_is_left_alone() -> None:
     cluster.memory.put("Logical_Router", name="v1", external_ids=VENDOR, options={"own": "yes"})
     cluster.run()
     assert cluster.row("Logical_Router", "v1")["options"] == {"own": "yes"}
+    labelled_late = merged(vpc("v2"), {"metadata": {"labels": mirrored["metadata"]["labels"]}})
+    cluster.apply(vpc("v2")).run()
+    cluster.apply(labelled_late).delete("Vpc", "v2").run()
+    assert ("Vpc", "v2") not in cluster.api.objects, "our finalizer keeps nobody's object"
 
 
 # -- external switches
@@ -511,6 +515,18 @@ def test_bfd_with_the_external_gateway() -> None:
     says(cluster, "up")
     cluster.apply(vpc("v1", enableExternal=True)).run()
     assert keys(cluster, "BFD") == set()
+
+
+@pytest.mark.parametrize("ecmp", [True, False])
+def test_sessions_with_nodes_are_another_features(ecmp: bool) -> None:
+    """Spec D.5: with enableEcmp of one of the VPC's subnets there are some with the OvnEips of type lsp."""
+    spec = {"enableExternal": True, "enableBfd": True}
+    inside = subnet("s1", cidrBlock="10.17.0.0/24", vpc="v1", enableEcmp=ecmp)
+    cluster = ready(G1, EXTERNAL, inside, eip("v1-external"), vpc("v1", **spec))
+    cluster.memory.put("BFD", logical_port="v1-external", dst_ip="172.16.0.20", external_ids=VENDOR)
+    cluster.run()
+    own, others = ("v1-external", "172.16.0.1"), ("v1-external", "172.16.0.20")
+    assert keys(cluster, "BFD") == ({own, others} if ecmp else {own})
 
 
 def says(cluster: Cluster, status: str) -> None:

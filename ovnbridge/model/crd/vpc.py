@@ -153,7 +153,11 @@ class VpcSpec(Value, frozen=True, kw_only=True):
         ),
     ] = ()
     enable_bfd: Annotated[
-        bool, doc("Watch the next hops of the default external ECMP routes with BFD and skip those that are down.")
+        bool,
+        doc(
+            "BFD with the gateway of the default external subnet: the router's port there moves to another node when "
+            "its node loses the gateway. OVN asks the gateway as long as a static route names the session (bfdId)."
+        ),
     ] = False
     bfd_port: Annotated[BfdPort | None, doc("Router port for the BFD sessions of egress and NAT gateways.")] = None
 
