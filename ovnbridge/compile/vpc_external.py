@@ -1,7 +1,8 @@
 """A VPC's ports on external switches, their gateway chassis and BFD session (spec A.2, D.5, H.3).
 
 The address of a port is an OvnEip `<vpc>-<subnet>` of type lrp: it is asked for here and used as soon as it says an
-address. The default VPC's own external switch is another feature's (spec D.18): its rows are left as they are.
+address, which is its user's to give as long as EIPs are not compiled (spec D.14). The default VPC's own external switch
+is another feature's (spec D.18): its rows are left as they are.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def attachment(reader: Reader, vpc: str, subnet: str) -> Attachment | str:
     eip = reader.get("OvnEip", router_port_name(vpc, subnet))
     networks, mac = _addresses(eip, view.cidr_block) if isinstance(eip, OvnEip) else ((), "")
     if not networks:
-        return f"OvnEip {router_port_name(vpc, subnet)} has no address in external subnet {subnet} yet"
+        name = router_port_name(vpc, subnet)
+        return f"OvnEip {name} has no address in external subnet {subnet}: give it one in spec.v4Ip or spec.v6Ip"
     chassis = reader.query(external_chassis)
     if not chassis:
         return f"no node with label {EXTERNAL_GATEWAY}=true has a chassis"
