@@ -7,6 +7,7 @@ are the complete lists for the controller. Names and formats: spec control-plane
 from __future__ import annotations
 
 from ovnbridge.compile import (
+    chassis,
     cluster,
     gateway,
     ippool,
@@ -41,6 +42,7 @@ UNITS: tuple[Unit, ...] = (
     *vlan.UNITS,
     *gateway.UNITS,
     *node.UNITS,
+    *chassis.UNITS,
     *namespace.UNITS,
     *pod.UNITS,
     *workload.UNITS,
@@ -56,6 +58,7 @@ INDEXES: tuple[Index | Catalogue, ...] = (
     *localnet.INDEXES,
     *vlan.INDEXES,
     *vpc.INDEXES,
+    *chassis.INDEXES,
     *nets.INDEXES,
     *workload.INDEXES,
     *ippool.INDEXES,

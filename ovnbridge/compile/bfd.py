@@ -7,10 +7,11 @@ from typing import Final
 
 from ovnbridge.compile.chassis import chassis_of
 from ovnbridge.compile.node import node_names
+from ovnbridge.compile.ownership import port_scope
 from ovnbridge.compile.selector import matches
 from ovnbridge.compile.subnet import node_ready
 from ovnbridge.engine.engine import Reader
-from ovnbridge.engine.items import Item, Row
+from ovnbridge.engine.items import Hold, Item, Row
 from ovnbridge.model.address import derived_mac, family
 from ovnbridge.model.crd.vpc import BfdPort, BfdPortStatus, Vpc
 from ovnbridge.model.kube import Node
@@ -52,16 +53,22 @@ def _enabled(vpc: Vpc) -> bool:
     return vpc.spec.bfd_port is not None and vpc.spec.bfd_port.enabled
 
 
-def problems(reader: Reader, vpc: Vpc) -> list[str]:
-    """What keeps the port from being made."""
-    if not _enabled(vpc) or vpc.spec.bfd_port is None:
+def problems(vpc: Vpc) -> list[str]:
+    """What is wrong with the port that is asked for."""
+    if not _enabled(vpc) or vpc.spec.bfd_port is None or all(map(family, _addresses(vpc.spec.bfd_port))):
         return []
-    found = []
-    if not all(map(family, _addresses(vpc.spec.bfd_port))):
-        found.append(f"ip {vpc.spec.bfd_port.ip!r} in bfdPort is not a list of addresses")
-    if not reader.query(bfd_nodes, vpc.metadata.name):
-        found.append("bfdPort: no node that it selects has a chassis")
-    return found
+    return [f"ip {vpc.spec.bfd_port.ip!r} in bfdPort is not a list of addresses"]
+
+
+def obstacles(reader: Reader, vpc: Vpc) -> list[str]:
+    """What keeps the port from being made at present."""
+    if not _enabled(vpc) or problems(vpc) or reader.query(bfd_nodes, vpc.metadata.name):
+        return []
+    return ["bfdPort: no node that it selects has a chassis"]
+
+
+def _possible(reader: Reader, vpc: Vpc) -> bool:
+    return not (problems(vpc) or obstacles(reader, vpc))
 
 
 def _addresses(port: BfdPort) -> list[str]:
@@ -69,11 +76,14 @@ def _addresses(port: BfdPort) -> list[str]:
 
 
 def bfd_port(reader: Reader, vpc: Vpc) -> Iterator[Item]:
-    """The port and the chassis that may host it; nothing when it is off or cannot be made."""
-    if not _enabled(vpc) or vpc.spec.bfd_port is None or problems(reader, vpc):
+    """The port and the chassis that may host it; what there is of one that cannot be made stays."""
+    if not _enabled(vpc) or vpc.spec.bfd_port is None:
         return
     router = vpc.metadata.name
     name = bfd_port_name(router)
+    if not _possible(reader, vpc):
+        yield Hold(port_scope(name))
+        return
     yield Row(
         "Logical_Router_Port",
         name,
@@ -107,7 +117,7 @@ def bfd_status(reader: Reader, vpc: Vpc) -> BfdPortStatus:
     """The port as it is made; what it was while it cannot be made."""
     if not _enabled(vpc) or vpc.spec.bfd_port is None:
         return BfdPortStatus()
-    if problems(reader, vpc):
+    if not _possible(reader, vpc):
         return vpc.status.bfd_port
     name = vpc.metadata.name
     return BfdPortStatus(name=bfd_port_name(name), ip=vpc.spec.bfd_port.ip, nodes=reader.query(bfd_nodes, name))

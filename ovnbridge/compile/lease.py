@@ -8,7 +8,7 @@ import msgspec
 
 from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest, Lease
-from ovnbridge.model.address import join
+from ovnbridge.model.address import host_family, join, valid_mac
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.names import (
@@ -44,12 +44,15 @@ def eip_owner(name: str) -> str:
 
 
 def eip_lease(eip: OvnEip) -> Lease | None:
-    """The lease that an OvnEip's status records."""
-    status = eip.status
-    if not (status.v4_ip or status.v6_ip):
+    """The lease that an OvnEip's status records; that its user gives it as long as the status says none."""
+    status, spec = eip.status, eip.spec
+    v4, v6 = status.v4_ip, status.v6_ip
+    if not (v4 or v6):
+        v4, v6 = (a if host_family(a) else "" for a in (spec.v4_ip, spec.v6_ip))
+    if not (v4 or v6):
         return None
-    subnet = eip.spec.external_subnet or eip.metadata.label(LABEL_SUBNET)
-    return Lease(subnet, status.v4_ip, status.v6_ip, status.mac_address)
+    mac = status.mac_address or (spec.mac_address if valid_mac(spec.mac_address) else "")
+    return Lease(spec.external_subnet or eip.metadata.label(LABEL_SUBNET), v4, v6, mac)
 
 
 def vip_subnet(vip: Vip) -> str:

@@ -82,6 +82,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return [self.load_balancer(vpc, p, session) for p in PROTOCOLS for session in (False, True)]
 
 
+ROUTER_MAC: Final = "RouterMac"
+"""World table: MAC addresses of the router ports that exist in the database. Key: port's name."""
 UNKNOWN_KINDS: Final = "UnknownKind"
 """World table: kinds of which it is not known which objects there are (a dump has none, or they are not served)."""
 

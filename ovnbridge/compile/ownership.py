@@ -7,9 +7,10 @@ Rows of a held subnet stay whatever is desired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
+from ovnbridge.compile.failover import MARKS
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.engine.diff import ActualRow
 from ovnbridge.model.names import (
@@ -74,15 +75,15 @@ def _policy(row: ActualRow) -> bool:
     return bool(external_id(row, "subnet") or external_id(row, "node") or _plain(row))
 
 
-def _plain(row: ActualRow) -> bool:
+def _plain(row: ActualRow, others: Set[str] = frozenset()) -> bool:
     """A user's policy route carries the vendor mark alone."""
     ids = row.columns.get("external_ids")
-    return isinstance(ids, Mapping) and set(ids) == {"vendor"}
+    return isinstance(ids, Mapping) and ids.keys() - others == {"vendor"}
 
 
-def _plain_of_ours(row: ActualRow) -> bool:
+def _session(row: ActualRow) -> bool:
     """BFD sessions of VPCs; those of gateways say whose they are, those of users carry no mark."""
-    return ours(row) and _plain(row)
+    return ours(row) and _plain(row, MARKS)
 
 
 def _router_port(row: ActualRow) -> bool:
@@ -132,7 +133,7 @@ _OWNED: Final[Mapping[str, _Test]] = {
     "Load_Balancer": _vpc_load_balancer,
     "HA_Chassis_Group": _bfd_chassis,
     "HA_Chassis": _bfd_chassis,
-    "BFD": _plain_of_ours,
+    "BFD": _session,
 }
 
 OWNED_TABLES: Final = tuple(_OWNED)
@@ -151,6 +152,11 @@ def pool_scope(name: str) -> str:
 def vpc_scope(vpc: str) -> str:
     """Scope (`engine.items.Hold`) of what a VPC's router is told: itself, its routes and its own policies."""
     return f"vpc:{vpc}"
+
+
+def route_scope(vpc: str, table: str, policy: str, prefix: str, nexthop: str) -> str:
+    """Scope of one static route."""
+    return f"route:{vpc}:{table}:{policy}:{prefix}:{nexthop}"
 
 
 def uplink_scope(subnet: str, router: str) -> str:
@@ -180,7 +186,10 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
         return (name, uplink_scope(name, ""))
     if table == "Logical_Router":
         return (vpc_scope(name),)
-    if table == "Logical_Router_Static_Route" or (table == "Logical_Router_Policy" and _plain(row)):
+    if table == "Logical_Router_Static_Route":
+        route = [str(row.columns.get(c) or "") for c in ("route_table", "policy", "ip_prefix", "nexthop")]
+        return (vpc_scope(str(parent)), route_scope(str(parent), *route))
+    if table == "Logical_Router_Policy" and _plain(row):
         return (vpc_scope(str(parent)),)
     if table == "ACL":
         return (str(parent), acl_scope(str(parent)))
@@ -191,7 +200,8 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
     if table == "Logical_Router_Port":
         return _router_port_scopes(row, name)
     if table in ("HA_Chassis_Group", "HA_Chassis"):
-        return (vpc_scope((name or external_id(row, "group")).removeprefix(bfd_port_name(""))),)
+        port = name or external_id(row, "group")
+        return (vpc_scope(port.removeprefix(bfd_port_name(""))), port_scope(port))
     if table == "BFD":
         return (port_scope(str(row.columns.get("logical_port", ""))),)
     subnet = external_id(row, "subnet") or external_id(row, "ls")
@@ -211,7 +221,9 @@ def _scopes(table: str, row: ActualRow, parent: Key) -> tuple[str, ...]:
 
 def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
     router = external_id(row, "lr")
-    if row.columns.get("peer") or name == bfd_port_name(router):
+    if name == bfd_port_name(router):
+        return (vpc_scope(router), port_scope(name))
+    if row.columns.get("peer"):
         return (vpc_scope(router),)
     subnet = name.removeprefix(router_port_name(router, ""))
     return (subnet, port_scope(name))
@@ -220,7 +232,7 @@ def _router_port_scopes(row: ActualRow, name: str) -> tuple[str, ...]:
 def owns(table: str, row: ActualRow, held: Callable[[str], bool], parent: Key = "", *, nat: bool = False) -> bool:
     """Whether an undesired row is to be deleted. `parent` is the natural key of the row that refers to it.
 
-    `nat`: the router that it belongs to has NAT rows, for which Kube-OVN adds source routes (spec D.5).
+    `nat`: its router has a NAT row for the address that a route is for; Kube-OVN adds one by source (spec D.5).
     """
     test = _OWNED.get(table)
     if test is None or not test(row) or any(map(held, _scopes(table, row, parent))):

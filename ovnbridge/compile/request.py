@@ -11,9 +11,9 @@ from ovnbridge.compile.lease import vip_lease, vip_owner
 from ovnbridge.compile.namespace import namespace_subnets
 from ovnbridge.compile.nets import Net, attached_subnet
 from ovnbridge.compile.node import node_addresses
-from ovnbridge.compile.options import options
+from ovnbridge.compile.options import ROUTER_MAC, options
 from ovnbridge.compile.subnet import subnet_view
-from ovnbridge.compile.vip import ROUTER_MAC, vip_of
+from ovnbridge.compile.vip import vip_of
 from ovnbridge.compile.workload import keeps_address, ordinal
 from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ovnbridge.compile.lease import GRANT, vip_lease, vip_owner, vip_subnet
+from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.compile.workload import alive, holder
 from ovnbridge.engine.engine import Reader, Unit
@@ -29,8 +30,6 @@ from ovnbridge.model.names import (
 )
 from ovnbridge.model.ovn import VENDOR, Ref, Value
 
-ROUTER_MAC: Final = "RouterMac"
-"""World table: MAC addresses of the router ports that exist in the database. Key: port's name."""
 SWITCH_LB: Final = "switch_lb_vip"
 HOST_VM: Final = "kube_host_vm_vip"
 _FAILED: Final = "AcquireAddressFailed"

@@ -28,26 +28,30 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
         return
     if vpc.metadata.label(EXTERNAL_VPC) == "true":
         yield Hold(vpc_scope(name))  # somebody else's router, of which the object is only an image (spec E.9)
+        if vpc.metadata.deleting:
+            yield Finalizer("Vpc", name, FINALIZER, present=False)  # from the time before it had the label
         return
     opts = options(reader)
     subnets = [v for s in reader.query(subnets_of_vpc, name) if (v := reader.query(subnet_view, s)) is not None]
     broken = reader.query(broken_subnets, name)
     users = sorted([*(s.name for s in subnets if s.is_ovn), *broken])
-    if vpc.metadata.deleting and not subnets and not broken and name != opts.cluster_router:
+    if vpc.metadata.deleting and not users and name != opts.cluster_router:
         yield Finalizer("Vpc", name, FINALIZER, present=False)
         return
     yield Finalizer("Vpc", name, FINALIZER)
     if vpc.metadata.deleting:
         yield _refusal(vpc, opts, users)
-    wrong = [
-        *vpc_routes.problems(reader, vpc),
-        *vpc_peering.problems(reader, vpc),
-        *bfd.problems(reader, vpc),
-        *vpc_external.problems(reader, vpc, opts),
-    ]
+    wrong = [*vpc_routes.problems(vpc), *vpc_peering.problems(reader, vpc), *bfd.problems(vpc)]
     if wrong:
         yield Hold(vpc_scope(name))
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
+    missing = [
+        *vpc_routes.obstacles(reader, vpc),
+        *bfd.obstacles(reader, vpc),
+        *vpc_external.obstacles(reader, vpc, opts),
+    ]
+    if missing:  # nothing is wrong with the VPC: what cannot be made yet is held by itself
+        yield Event("Vpc", name, "Warning", "VpcIncomplete", "; ".join(missing))
     yield _router(vpc, u2o=reader.query(connects_underlay, name))
     if opts.enable_lb:
         yield from _load_balancers(reader, name, opts)

@@ -1,7 +1,8 @@
 """A VPC's ports on external switches, their gateway chassis and BFD session (spec A.2, D.5, H.3).
 
 The address of a port is an OvnEip `<vpc>-<subnet>` of type lrp: it is asked for here and used as soon as it says an
-address. The default VPC's own external switch is another feature's (spec D.18): its rows are left as they are.
+address, which is its user's to give as long as EIPs are not compiled (spec D.14). The default VPC's own external switch
+is another feature's (spec D.18): its rows are left as they are.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any
 
 import msgspec
 
+from ovnbridge.compile import failover
 from ovnbridge.compile.chassis import EXTERNAL_GATEWAY, external_chassis, spread
-from ovnbridge.compile.options import Options, options
+from ovnbridge.compile.lease import eip_lease
+from ovnbridge.compile.options import ROUTER_MAC, Options, options
 from ovnbridge.compile.ownership import port_scope
-from ovnbridge.compile.subnet import subnet_view
+from ovnbridge.compile.subnet import subnet_view, subnets_of_vpc
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Hold, Item, Member, Object, Row
 from ovnbridge.model import address
@@ -53,7 +56,8 @@ def attachment(reader: Reader, vpc: str, subnet: str) -> Attachment | str:
     eip = reader.get("OvnEip", router_port_name(vpc, subnet))
     networks, mac = _addresses(eip, view.cidr_block) if isinstance(eip, OvnEip) else ((), "")
     if not networks:
-        return f"OvnEip {router_port_name(vpc, subnet)} has no address in external subnet {subnet} yet"
+        name = router_port_name(vpc, subnet)
+        return f"OvnEip {name} has no address in external subnet {subnet}: give it one in spec.v4Ip or spec.v6Ip"
     chassis = reader.query(external_chassis)
     if not chassis:
         return f"no node with label {EXTERNAL_GATEWAY}=true has a chassis"
@@ -61,15 +65,16 @@ def attachment(reader: Reader, vpc: str, subnet: str) -> Attachment | str:
 
 
 def _addresses(eip: OvnEip, cidr: str) -> tuple[tuple[str, ...], str]:
-    """Addresses with prefix lengths, and MAC, that an OvnEip holds or is given by its user."""
-    v4, v6 = eip.status.v4_ip or eip.spec.v4_ip, eip.status.v6_ip or eip.spec.v6_ip
-    mac = eip.status.mac_address or eip.spec.mac_address
+    """Addresses with prefix lengths, and MAC, of an OvnEip."""
+    lease = eip_lease(eip)
+    if lease is None:
+        return (), ""
     found = []
     for network in address.networks(cidr):
-        own = v4 if network.version == 4 else v6
+        own = lease.v4 if network.version == 4 else lease.v6
         if address.host_family(own) == network.version and address.contains(str(network), own):
             found.append(f"{own}/{network.prefixlen}")
-    return tuple(found), mac if address.valid_mac(mac) else ""
+    return tuple(found), lease.mac if address.valid_mac(lease.mac) else ""
 
 
 def attachments(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Attachment | str]:
@@ -78,8 +83,8 @@ def attachments(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Attachment
     return {subnet: reader.query(attachment, name, subnet) for subnet in external_subnets(vpc, opts)}
 
 
-def problems(reader: Reader, vpc: Vpc, opts: Options) -> list[str]:
-    """What keeps external ports and their BFD session from being made."""
+def obstacles(reader: Reader, vpc: Vpc, opts: Options) -> list[str]:
+    """What keeps external ports and their BFD session from being made at present."""
     made = attachments(reader, vpc, opts)
     found = [text for text in made.values() if isinstance(text, str)]
     if _wants_bfd(vpc, opts) and opts.external_gateway_switch not in made:
@@ -99,7 +104,10 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
         name = router_port_name(router, subnet)
         yield Object("OvnEip", name, _eip(name, subnet))
         if isinstance(found, Attachment):
-            yield from _port(router, name, found)
+            order = found.chassis
+            if subnet == opts.external_gateway_switch and _wants_bfd(vpc, opts):
+                order = tuple(failover.ranked(order, _remembered(reader, router, found).lost_on))
+            yield from _port(router, name, found, order)
         else:
             yield Hold(port_scope(name))
     if router == opts.cluster_router and opts.external_gateway_switch not in made:
@@ -112,17 +120,16 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
 def external_status(reader: Reader, vpc: Vpc, opts: Options) -> dict[str, Any]:
     """`enableExternal`, `extraExternalSubnets` and `enableBfd` of the status: what is, not what is wished for."""
     if vpc.metadata.name == opts.cluster_router and not external_subnets(vpc, opts):
-        known = vpc.status  # written by another feature (spec D.18)
-        extra = known.extra_external_subnets
+        # Made by another feature, which says so in the spec as well (spec D.18).
+        port = reader.get(ROUTER_MAC, router_port_name(opts.cluster_router, opts.external_gateway_switch))
         return {
-            "enable_external": known.enable_external,
-            "extra_external_subnets": extra,
-            "enable_bfd": known.enable_bfd,
+            "enable_external": vpc.spec.enable_external and port is not None,
+            "enable_bfd": vpc.spec.enable_bfd and vpc.status.enable_bfd,
         }
     made = [subnet for subnet, found in attachments(reader, vpc, opts).items() if isinstance(found, Attachment)]
     return {
         "enable_external": bool(made),
-        "extra_external_subnets": tuple(made) if vpc.spec.extra_external_subnets else (),
+        "extra_external_subnets": tuple(sorted(made)) if vpc.spec.extra_external_subnets else (),
         "enable_bfd": _wants_bfd(vpc, opts) and opts.external_gateway_switch in made,
     }
 
@@ -132,7 +139,7 @@ def _eip(name: str, subnet: str) -> dict[str, Any]:
     return {"apiVersion": "kubeovn.io/v1", "kind": "OvnEip", "metadata": {"name": name}, "spec": spec}
 
 
-def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
+def _port(router: str, name: str, found: Attachment, chassis_order: tuple[str, ...]) -> Iterator[Item]:
     yield Row(
         "Logical_Router_Port",
         name,
@@ -161,7 +168,7 @@ def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
         },
         parent=Ref("Logical_Switch", found.subnet),
     )
-    for index, chassis in enumerate(found.chassis):
+    for index, chassis in enumerate(chassis_order):
         row = f"{name}-{chassis}"
         yield Row(
             "Gateway_Chassis",
@@ -172,11 +179,17 @@ def _port(router: str, name: str, found: Attachment) -> Iterator[Item]:
         yield Member("Logical_Router_Port", name, "gateway_chassis", Ref("Gateway_Chassis", row))
 
 
+def _remembered(reader: Reader, router: str, found: Attachment) -> failover.Session:
+    """What is to be remembered of the BFD session with the external gateway."""
+    known = reader.get(failover.SESSIONS, failover.session_key(router_port_name(router, found.subnet), found.gateway))
+    return failover.after(found.chassis, known if isinstance(known, failover.Session) else failover.Session())
+
+
 def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> Iterator[Item]:
     """BFD with the external gateway."""
     port = router_port_name(router, found.subnet)
-    view = reader.query(subnet_view, found.subnet)
-    if view is not None and view.enable_ecmp:
+    views = (reader.query(subnet_view, name) for name in reader.query(subnets_of_vpc, router))
+    if any(view.enable_ecmp for view in views if view is not None):
         yield Hold(port_scope(port))  # sessions with nodes' external gateway ports, which are not made here
     yield Row(
         "BFD",
@@ -187,7 +200,7 @@ def _session(reader: Reader, router: str, found: Attachment, opts: Options) -> I
             "min_tx": opts.bfd_min_tx,
             "min_rx": opts.bfd_min_rx,
             "detect_mult": opts.detect_mult,
-            "external_ids": {"vendor": VENDOR},
+            "external_ids": {"vendor": VENDOR, **failover.marks(_remembered(reader, router, found))},
         },
     )
 

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from ovnbridge.compile.options import Options
+from ovnbridge.compile.ownership import route_scope
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.engine.engine import Reader
-from ovnbridge.engine.items import Item, Row
+from ovnbridge.engine.items import Hold, Item, Row
 from ovnbridge.model.address import family, host_family
 from ovnbridge.model.crd.vpc import PolicyRoute, StaticRoute, Vpc
 from ovnbridge.model.ovn import VENDOR, Columns, Ref
@@ -28,7 +29,7 @@ _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0", None: ""}
 _PLAIN: Final[Columns] = {"bfd": None, "options": {}}
 
 
-def route_problem(reader: Reader, route: StaticRoute) -> str:
+def route_problem(route: StaticRoute) -> str:
     """What is wrong with a static route, or ""."""
     if route.policy not in _ROUTE_POLICY:
         return f"{route.policy!r} in staticRoutes is neither policyDst nor policySrc"
@@ -38,15 +39,28 @@ def route_problem(reader: Reader, route: StaticRoute) -> str:
         return f"nextHopIP {route.next_hop_ip!r} in staticRoutes is not an address"
     if route.ecmp_mode not in ("", _SYMMETRIC):
         return f"ecmpMode {route.ecmp_mode!r} in staticRoutes is not {_SYMMETRIC}"
-    if route.bfd_id:
-        # OVSDB would drop a reference to nothing without a word, and the route would be used although it is down.
-        try:
-            known = str(uuid.UUID(route.bfd_id)) == route.bfd_id
-        except ValueError:
-            known = False
-        if not known or reader.get(BFD_SESSIONS, route.bfd_id) is None:
-            return f"bfdId {route.bfd_id!r} in staticRoutes is not the UUID of a BFD session"
+    if route.bfd_id and not _is_uuid(route.bfd_id):
+        return f"bfdId {route.bfd_id!r} in staticRoutes is not a UUID"
     return ""
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _waits(reader: Reader, route: StaticRoute) -> bool:
+    """Whether the BFD session that a route needs is not there. OVSDB would drop the reference to it without a word, and
+    the route would be used although its next hop is down."""
+    return bool(route.bfd_id) and reader.get(BFD_SESSIONS, route.bfd_id) is None
+
+
+def obstacles(reader: Reader, vpc: Vpc) -> list[str]:
+    """What keeps routes from being made at present."""
+    waiting = [r for r in vpc.spec.static_routes if not route_problem(r) and _waits(reader, r)]
+    return [f"no BFD session has the UUID {route.bfd_id}: the route to {route.cidr} waits" for route in waiting]
 
 
 def policy_problem(route: PolicyRoute) -> str:
@@ -62,9 +76,9 @@ def policy_problem(route: PolicyRoute) -> str:
     return ""
 
 
-def problems(reader: Reader, vpc: Vpc) -> list[str]:
+def problems(vpc: Vpc) -> list[str]:
     """What is wrong with the routes of a VPC, as far as the spec alone says it."""
-    found = [text for route in vpc.spec.static_routes if (text := route_problem(reader, route))]
+    found = [text for route in vpc.spec.static_routes if (text := route_problem(route))]
     found += filter(None, map(policy_problem, vpc.spec.policy_routes))
     actions: dict[tuple[int, str], tuple[str, tuple[str, ...]]] = {}
     for route in vpc.spec.policy_routes:
@@ -83,15 +97,22 @@ def static_routes(reader: Reader, vpc: Vpc, opts: Options, subnets: list[SubnetV
     """All routes of the router that are ours. Several next hops for one prefix are an ECMP route."""
     router = vpc.metadata.name
     wanted: dict[tuple[str, str, str, str], Columns] = {}
-    own = _default_routes(reader, vpc, opts) if router == opts.cluster_router else _source_routes(opts, subnets)
-    for route in own:
-        wanted[route] = _PLAIN
+    if router == opts.cluster_router:
+        wanted |= dict.fromkeys(_default_routes(reader, vpc, opts), _PLAIN)
+    else:
+        said = {(r.route_table, _ROUTE_POLICY.get(r.policy), r.cidr) for r in vpc.spec.static_routes}
+        wanted |= dict.fromkeys((route for route in _source_routes(opts, subnets) if route[:3] not in said), _PLAIN)
+    broken = False
     for given in vpc.spec.static_routes:
-        if not route_problem(reader, given):
-            key = (given.route_table, _ROUTE_POLICY[given.policy], given.cidr, given.next_hop_ip)
-            symmetric = given.ecmp_mode == _SYMMETRIC or given.bfd_id
-            wanted[key] = {"bfd": given.bfd_id or None, "options": {_SYMMETRIC: "true"} if symmetric else {}}
-    broken = any(route_problem(reader, route) for route in vpc.spec.static_routes)
+        if route_problem(given):
+            broken = True
+            continue
+        key = (given.route_table, _ROUTE_POLICY[given.policy], given.cidr, given.next_hop_ip)
+        if _waits(reader, given):
+            broken = True
+            yield Hold(route_scope(router, *key))
+            continue
+        wanted[key] = {"bfd": given.bfd_id, "options": {_SYMMETRIC: "true"}} if given.bfd_id else _PLAIN
     if router != opts.cluster_router and not opts.vpc_source_routes and not broken:
         # While a route is broken, what it was before stays: a second default route would take half of its packets.
         wanted |= dict.fromkeys(_last_resorts(subnets, wanted), _PLAIN)
@@ -121,7 +142,8 @@ def _default_routes(reader: Reader, vpc: Vpc, opts: Options) -> Iterator[tuple[s
 
 
 def _source_routes(opts: Options, subnets: list[SubnetView]) -> Iterator[tuple[str, str, str, str]]:
-    """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5).
+    """A custom VPC's routes by source: every subnet's in its own table, and in the main one (spec D.2.4, D.5). One that
+    the user gives for the same prefix stands alone: half of the packets would end at the gateway otherwise.
 
     Kube-OVN's OVN prefers all routes by destination to them. The original goes by the length of the prefix, so that a
     subnet's route by source hides a default route, and subnets with a shorter prefix (spec H.5): there `_last_resorts`

@@ -12,6 +12,7 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import OWNED_TABLES, compiled_port, owns
 from ovnbridge.controller.followed import RowFacts
+from ovnbridge.controller.southbound import Southbound
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
@@ -31,7 +32,7 @@ from ovnbridge.model.kube import (
     VirtualMachine,
     VirtualMachineInstance,
 )
-from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, Atom, Key, Ref
+from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, SOUTHBOUND, Atom, Key, Ref
 from ovnbridge.model.resource import IP as IP_RESOURCE
 from ovnbridge.model.resource import (
     IP_POOL,
@@ -90,7 +91,7 @@ NB_COLUMNS: Final = monitored_columns(NORTHBOUND)
 class ControllerState:
     """Everything between the sources and the sinks."""
 
-    def __init__(self, database: Replicated) -> None:
+    def __init__(self, database: Replicated, southbound: Replicated | None = None) -> None:
         self.world = World(INDEXES)
         self.engine = Engine(self.world, UNITS)
         self.reactor = Reactor(world=self.world, engine=self.engine)
@@ -112,6 +113,9 @@ class ControllerState:
             self.reactor.object_changed,
         )
         self._differ = Differ(desired=self.engine.desired, actual=self.replica, facts=NORTHBOUND, owns=self.owns)
+        self.southbound: Southbound | None = None
+        if southbound is not None:
+            self.southbound = Southbound(southbound, self.world, self.engine.desired, self._southbound_changed)
         self.reactor.checks.compare = self.compare
 
     async def start(self, options: Options) -> None:
@@ -134,7 +138,13 @@ class ControllerState:
             f"Load_Balancer.selection_fields:{field}": schema.allows("Load_Balancer", "selection_fields", field)
             for field in ("ip_src", "ipv6_src")
         }
-        self.world.replace("Schema", {**columns, **fields})
+        self.world.replace("Schema", {**columns, **fields, **(self.southbound.schema() if self.southbound else {})})
+
+    def _southbound_changed(self, touched: set[RowKey], fresh_schema: bool) -> None:
+        if fresh_schema and self._schema is not None:
+            self.describe_schema()
+        self.reactor.rows_changed(touched)
+        self.reactor.wake()
 
     def _database_changed(self, changes: Changes) -> None:
         """Tell the reactor what to compare; of sets that members fill, only what came or went."""
@@ -184,6 +194,8 @@ class ControllerState:
 
     def compare(self, table: str, key: Key, members: Set[tuple[str, Atom]] | None = None) -> list[Change]:
         """`diff` of all of a row, or of some members (see `Differ.diff`); notes nothing."""
+        if table in SOUTHBOUND:
+            return self.southbound.diff(table, key) if self.southbound else []
         changes = self._differ.diff(table, key, members)
         if table == "Port_Group" and any(isinstance(change, Mutate) and change.remove for change in changes):
             changes = [change for change in map(self._spare, changes) if change is not None]
@@ -218,12 +230,16 @@ class ControllerState:
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""
         parent = self.replica.key_of(*row.parent) if row.parent is not None else None
-        nat = False
-        if table == "Logical_Router_Static_Route" and parent is not None:
-            router = self.replica.find("Logical_Router", parent)
-            nat = router is not None and bool(router.columns.get("nat"))
+        nat = table == "Logical_Router_Static_Route" and parent is not None and self._translated(parent, row)
         return owns(table, row, self.engine.desired.held, parent or "", nat=nat)
+
+    def _translated(self, router: Key, route: ActualRow) -> bool:
+        """Whether a router translates the address that a route is for."""
+        found = self.replica.find("Logical_Router", router)
+        keys = (self.replica.key_of("NAT", uuid) for uuid in (found.columns.get("nat") or () if found else ()))
+        return any(isinstance(key, tuple) and key[-1] == route.columns.get("ip_prefix") for key in keys)
 
     def owned_rows(self) -> Iterable[tuple[str, Key]]:
         """Keys of all existing rows of tables in which rows may be ours."""
-        return [(table, key) for table in OWNED_TABLES for key in self.replica.keys(table)]
+        rows = [(table, key) for table in OWNED_TABLES for key in self.replica.keys(table)]
+        return [*rows, *(self.southbound.owned_rows() if self.southbound else ())]

@@ -122,7 +122,7 @@ class Differ:
             elif actual is not None:
                 changes.extend(self._members(table, key, row, actual))
         elif actual is None:
-            changes.append(self._insert(row))
+            changes += [self._insert(row)] if self._facts[table].inserted else []
         elif self._moved(row, actual):
             changes += [self._delete(table, key, actual), self._insert(row)]
         else:

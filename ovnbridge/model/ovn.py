@@ -46,6 +46,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     `parent_hint`: `"map:subkey"` that names the parent when following the parent's set would be too dear.
     `kept_ids`: prefixes of the external_ids that others write into rows of ours and that stand.
     `write_only`: set columns whose content is not replicated (their changes are implied by other rows).
+    `inserted`: whether its rows are ours to insert; otherwise what is wanted of a row waits until somebody makes it.
     `rank`: order in which rows are inserted (low first); deletes go the other way round.
     """
 
@@ -59,6 +60,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     kept_ids: tuple[str, ...] = ()
     own_entries: Mapping[str, tuple[str, ...]] = {}
     write_only: tuple[str, ...] = ()
+    inserted: bool = True
     rank: int = 50
 
 
@@ -157,7 +159,7 @@ _NB: Final = (
     TableFacts(
         name="BFD",
         key=("logical_port", "dst_ip"),
-        columns=("logical_port", "dst_ip", "min_tx", "min_rx", "detect_mult", "external_ids"),
+        columns=("logical_port", "dst_ip", "min_tx", "min_rx", "detect_mult", "status", "external_ids"),
         rank=42,
     ),
     TableFacts(
@@ -221,6 +223,13 @@ _NB: Final = (
         parents=(("Logical_Router", "static_routes"),),
         rank=50,
     ),
+    TableFacts(  # only read: EIPs have routes that are not ours while it is there
+        name="NAT",
+        key=("@parent", "type", "external_ip", "logical_ip"),
+        columns=("type", "external_ip", "logical_ip"),
+        parents=(("Logical_Router", "nat"),),
+        rank=50,
+    ),
     TableFacts(
         name="Logical_Router_Policy",
         key=("@parent", "priority", "match"),
@@ -228,6 +237,18 @@ _NB: Final = (
         parents=(("Logical_Router", "policies"),),
         rank=50,
     ),
+)
+
+_SB: Final = (
+    TableFacts(name="SB_Global", key=(), columns=("external_ids",), inserted=False, rank=0),
+    TableFacts(
+        name="Chassis",
+        key=("name",),
+        columns=("name", "hostname", "external_ids", "other_config"),
+        inserted=False,
+        rank=20,
+    ),
+    TableFacts(name="Chassis_Private", key=("name",), columns=("name",), inserted=False, rank=30),
 )
 
 _OVS: Final = (
@@ -283,6 +304,9 @@ REFERENCES: Final[Mapping[tuple[str, str], str]] = {
     ("Logical_Router_Port", "gateway_chassis"): "Gateway_Chassis",
 }
 """(table, column) → table that its references point to, for columns that members fill."""
+
+SOUTHBOUND: Final[Mapping[str, TableFacts]] = {t.name: t for t in _SB}
+"""OVN_Southbound tables: nodes' chassis. None has the name of a table of OVN_Northbound."""
 
 OPEN_VSWITCH: Final[Mapping[str, TableFacts]] = {t.name: t for t in _OVS}
 """Open_vSwitch tables of one node."""

@@ -21,7 +21,6 @@ import msgspec
 
 from ovnbridge.engine.diff import Change
 from ovnbridge.model.ovn import Key, TableFacts
-from ovnbridge.ovsdb import fence as fences
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.dirty import DirtyKeys
 from ovnbridge.ovsdb.errors import Deposed, NotConnected, OutcomeUnknown, TransactionError
@@ -165,7 +164,7 @@ class Committer:
 
     @property
     def _fence_rows(self) -> Mapping[str, Mapping[str, object]]:
-        return self._database.rows.get(fences.TABLE, {})
+        return self._database.rows.get(self._fence.table, {}) if self._fence is not None else {}
 
     def _may_launch(self) -> bool:
         window = self._window if self._fence is None or self._fence.claimed else 1
@@ -354,7 +353,7 @@ class Committer:
 
     def _replica_changed(self, touched: set[RowKey]) -> None:
         self._setbacks.appeared(touched)
-        if self._fence is not None and self._fence.begun and (fences.TABLE, ()) in touched:
+        if self._fence is not None and self._fence.begun and (self._fence.table, ()) in touched:
             try:
                 self._fence.check(self._fence_rows)
             except Deposed as error:

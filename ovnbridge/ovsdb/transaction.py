@@ -13,7 +13,6 @@ from typing import Any
 
 from ovnbridge.engine.diff import Change, Delete, Insert, Mutate, Update
 from ovnbridge.model.ovn import Ref, TableFacts
-from ovnbridge.ovsdb import fence as fences
 from ovnbridge.ovsdb.encode import Encoder, MissingReference, encode_uuids, encoder
 from ovnbridge.ovsdb.fence import Fence
 from ovnbridge.ovsdb.replica import Replica, RowKey
@@ -313,10 +312,10 @@ class Transaction:
                 self._append(operation, *row.owners)
 
     def _claim(self, fence: Fence, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        uuid = next(iter(rows), None) or self.inserted.get((fences.TABLE, ()))
+        uuid = next(iter(rows), None) or self.inserted.get((fence.table, ()))
         if uuid is None:
-            uuid = self._replica.derived(fences.TABLE, ())
-            self._append({"op": "insert", "table": fences.TABLE, "uuid": uuid, "row": {}})
+            uuid = self._replica.derived(fence.table, ())
+            self._append({"op": "insert", "table": fence.table, "uuid": uuid, "row": {}})
         for operation in fence.claims(uuid):
             self._append(operation)
 

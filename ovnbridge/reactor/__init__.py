@@ -7,7 +7,7 @@ pumps; `allocator` turns claims into leases and leases into IP objects; `sources
 
 from ovnbridge.reactor.allocator import Allocator
 from ovnbridge.reactor.check import Checked
-from ovnbridge.reactor.reactor import Reactor
+from ovnbridge.reactor.reactor import Reactor, RowSink
 from ovnbridge.reactor.sources import KubeSource
 
-__all__ = ["Allocator", "Checked", "KubeSource", "Reactor"]
+__all__ = ["Allocator", "Checked", "KubeSource", "Reactor", "RowSink"]

@@ -1,4 +1,4 @@
-"""The controller role: Kubernetes objects and IP leases in, OVN NB rows and Kubernetes writes out.
+"""The controller role: Kubernetes objects and IP leases in, OVN rows (NB; in SB chassis) and Kubernetes writes out.
 
 Everyone reads and compiles (a warm standby); only the holder of the lease `kube-ovn-controller` writes (spec E.5).
 """
@@ -11,27 +11,29 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ovnbridge.compile import UNITS
 from ovnbridge.compile.problem import TABLE, problem_key
-from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
+from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, SB_COLUMNS, ControllerState, Sinks
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.figures import figures as kubernetes_figures
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
-from ovnbridge.model.ovn import NORTHBOUND, Key
+from ovnbridge.model.ovn import NORTHBOUND, SOUTHBOUND, Key, TableFacts
 from ovnbridge.observe.figures import Figure, expose
 from ovnbridge.observe.loop import settle_garbage_collector, watch_loop
 from ovnbridge.observe.ovsdb import connection_observer, transaction_observer
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.errors import Deposed
-from ovnbridge.ovsdb.figures import figures as northbound_figures
+from ovnbridge.ovsdb.fence import NORTHBOUND_TABLE, SOUTHBOUND_TABLE
+from ovnbridge.ovsdb.figures import figures as database_figures
+from ovnbridge.ovsdb.replica import Replica
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
-from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
@@ -60,18 +62,25 @@ class Controller:
         remotes = northbound_remotes(settings.ovn_nb_addr)
         if not remotes:
             raise ValueError("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
-        self.database = Database(
-            name="OVN_Northbound",
+        self.database = self._database("OVN_Northbound", remotes, NB_COLUMNS)
+        remotes = southbound_remotes(settings.ovn_sb_addr)
+        self.southbound = self._database("OVN_Southbound", remotes, SB_COLUMNS) if remotes else None
+        self.state = ControllerState(self.database, self.southbound)
+        self.leading = False
+        self._writer: Writer | None = None
+        self._committers: dict[str, Committer] = {}
+        """By the name of their database, while leading."""
+
+    def _database(self, name: str, remotes: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Database:
+        settings = self._settings
+        return Database(
+            name=name,
             remotes=remotes,
             tls=tls_files(settings),
-            columns=NB_COLUMNS,
+            columns=columns,
             probe_interval=float(settings.ovsdb_inactivity_timeout),
             connect_timeout=float(settings.ovsdb_con_timeout),
         )
-        self.state = ControllerState(self.database)
-        self.leading = False
-        self._writer: Writer | None = None
-        self._committer: Committer | None = None
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -85,12 +94,14 @@ class Controller:
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
         metrics = shared.health.metrics
-        self.database.on_state(connection_observer(metrics, self.database.name))
+        for database in self._databases():
+            database.on_state(connection_observer(metrics, database.name))
         shared.health.before_scrape(expose(metrics, lambda: self._figures(cache)))
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_loop(metrics), name="loop lag")
-            tasks.create_task(self.database.run(), name="northbound")
+            for database in self._databases():
+                tasks.create_task(database.run(), name=database.name)
             await asyncio.gather(cache.synced(), self.database.synced.wait())
             await self.state.start(compile_options(settings))
             settle_garbage_collector()
@@ -123,16 +134,11 @@ class Controller:
     async def _lead(self, leadership: Leadership, cache: Cache) -> None:
         """Write until leadership ends, which cancels this."""
         connection = TermConnection(await self._shared.connection(), leadership)
-        committer = Committer(
-            self.database,
-            self.state.replica,
-            self.state.diff,
-            facts=NORTHBOUND,
-            deadline=float(self._settings.ovn_timeout),
-            fence=TermFence(leadership),
-            on_error=self._bad_row,
-            on_commit=self._committed,
-        )
+        fence = TermFence(leadership, NORTHBOUND_TABLE)
+        north, south = self._committer(self.database, self.state.replica, NORTHBOUND, fence), None
+        if self.southbound is not None and self.state.southbound is not None:
+            fence = TermFence(leadership, SOUTHBOUND_TABLE)
+            south = self._committer(self.southbound, self.state.southbound.replica, SOUTHBOUND, fence)
         writer = Writer(
             connection=connection,
             resources={resource.kind: resource for resource, _ in KINDS},
@@ -142,19 +148,40 @@ class Controller:
             now=lambda: datetime.now(UTC),
             version=cache.version,
         )
-        committer.on_transaction(transaction_observer(self._shared.health.metrics, self.database.name))
         log.info("leading epoch=%s", leadership.epoch)
-        self.leading, self._writer, self._committer = True, writer, committer
+        self.leading, self._writer = True, writer
         try:
             wanted = self.state.engine.desired
             writer.baseline((key, wanted.items(*key)) for key in wanted.object_keys())
-            self.state.reactor.attach(rows=committer, objects=writer, actual_rows=self.state.owned_rows)
+            rows = Sinks(north, south)
+            self.state.reactor.attach(rows=rows, objects=writer, actual_rows=self.state.owned_rows)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(committer.run(), name="committer")
+                for name, committer in self._committers.items():
+                    tasks.create_task(committer.run(), name=f"committer of {name}")
                 tasks.create_task(writer.run(), name="writer")
         finally:
-            self.leading, self._writer, self._committer = False, None, None
+            self.leading, self._writer = False, None
+            self._committers.clear()
             self.state.reactor.detach()
+
+    def _committer(
+        self, database: Database, replica: Replica, facts: Mapping[str, TableFacts], fence: TermFence
+    ) -> Committer:
+        committer = self._committers[database.name] = Committer(
+            database,
+            replica,
+            self.state.diff,
+            facts=facts,
+            deadline=float(self._settings.ovn_timeout),
+            fence=fence,
+            on_error=self._bad_row,
+            on_commit=self._committed,
+        )
+        committer.on_transaction(transaction_observer(self._shared.health.metrics, database.name))
+        return committer
+
+    def _databases(self) -> list[Database]:
+        return [self.database, *([self.southbound] if self.southbound is not None else [])]
 
     def _bad_row(self, table: str, key: Key, text: str) -> None:
         owner = self.state.engine.desired.row_owner(table, key)
@@ -178,7 +205,8 @@ class Controller:
 
     def _figures(self, cache: Cache) -> Iterable[Figure]:
         yield from kubernetes_figures(cache, self._writer)
-        yield from northbound_figures(self.database, self._committer)
+        for database in self._databases():
+            yield from database_figures(database, self._committers.get(database.name))
 
     def _not_ready(self) -> str | None:
         if not self.database.synced.is_set():

@@ -13,14 +13,14 @@ from typing import Any
 from ovnbridge.kube.connection import JSON, ApiError, Connection, Params
 from ovnbridge.kube.lease import Leadership
 from ovnbridge.ovsdb.errors import Deposed
-from ovnbridge.ovsdb.fence import Fence
+from ovnbridge.ovsdb.fence import NORTHBOUND_TABLE, Fence
 
 
 class TermFence(Fence):
     """The fence of a term, which also knows when the term is over."""
 
-    def __init__(self, leadership: Leadership) -> None:
-        super().__init__(leadership.epoch)
+    def __init__(self, leadership: Leadership, table: str = NORTHBOUND_TABLE) -> None:
+        super().__init__(leadership.epoch, table)
         self._leadership = leadership
 
     def check(self, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,15 +11,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def leading(cluster: Cluster) -> None:
-    """Wait until the controller leads and is ready."""
+    """Wait until the controller is ready and leads: only who does has a committer, whose figures are shown."""
 
-    async def ready() -> bool:
-        done = await cluster.lab.central_exec(
-            "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:10660/readyz", check=False
-        )
-        return bool(done.stdout.strip() == "200")
+    async def leads() -> bool:
+        pages = ("http://127.0.0.1:10660/readyz", "http://127.0.0.1:10660/metrics")
+        done = await cluster.lab.central_exec("curl", "-s", "-f", *pages, check=False)
+        return bool(done.returncode == 0 and "ovnbridge_committer_queue" in done.stdout)
 
-    await until(ready, timeout=60, what="controller ready")
+    await until(leads, timeout=60, what="the controller leads")
 
 
 async def test_restart_writes_nothing(cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ from ovnbridge.cli import _serve
 from ovnbridge.observe.http import HealthServer, _local
 from ovnbridge.roles.controller import LeadershipLost
 from ovnbridge.roles.controller_flags import FLAGS
-from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.settings import parse
 from tests.faults.nursery import ROOT
@@ -37,8 +37,12 @@ from tests.support.ovsdb import free_port
     ],
 )
 def test_where_ovn_is(given: str, environment: dict[str, str], remotes: list[str]) -> None:
-    """Spec G.3."""
+    """Spec G.3; SB's port is the next one (G.6)."""
     assert list(northbound_remotes(given, environment)) == remotes
+    southern = {name.replace("_NB_", "_SB_"): value for name, value in environment.items()}
+    if not given:
+        remotes = [remote.replace(":6641", ":6642") for remote in remotes]
+    assert list(southbound_remotes(given, southern)) == remotes
 
 
 def test_tls_files_are_those_that_kube_ovn_mounts() -> None:

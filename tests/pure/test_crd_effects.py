@@ -86,13 +86,6 @@ VPC: dict[str, Effect] = {
             ("routeTable", "blue", ("blue", "dst-ip", "10.9.0.0/16", "10.17.0.9")),
         )
     },
-    "staticRoutes.ecmpMode": Effect(
-        (made(V1, staticRoutes=[ROUTE]),),
-        {"staticRoutes": [{**ROUTE, "ecmpMode": "ecmp_symmetric_reply"}]},
-        column("Logical_Router_Static_Route", _WAS, "options"),
-        {},
-        {"ecmp_symmetric_reply": "true"},
-    ),
     # No such session: the route waits, which the object says (docs/differences.md).
     "staticRoutes.bfdId": Effect(
         (made(V1, staticRoutes=[ROUTE]),), {"staticRoutes": [{**ROUTE, "bfdId": "b"}]}, warned("Vpc", "v1"), False, True
@@ -457,6 +450,7 @@ _RECORD = "what an IP object records of its holder; those made by hand: tests/pu
 _BRIDGE = "which nodes set up a bridge, and how: the node agents', whose say is in the status (spec D.17)"
 _OLD = "not used by Kube-OVN any more"
 ELSEWHERE: dict[str, str] = {
+    "Vpc.staticRoutes.ecmpMode": "what every route with a bfdId is, and no other (spec D, general rules)",
     "Subnet.protocol": "derived from cidrBlock (spec D.2.0)",
     "Subnet.policyRoutingPriority": "the nodes' ip rules; not built",
     "Subnet.disableGatewayCheck": "the node's: ovnbridge/node/attachment.py, tests/node/test_attachment.py",

@@ -193,7 +193,7 @@ def test_natural_keys_may_be_named_by_their_parts(
         (("Subnet", "sub-dits"), "'sub-dist'"),
         (("Logical_Switch_Port", "wep1.dist"), "'web1.dist'"),
         (("Logical_Router_Policy", "ip4.dst == 10.99.0.0/16"), "no Logical_Router_Policy"),
-        (("NAT", "x"), "neither a table nor a kind"),
+        (("Meter", "x"), "neither a table nor a kind"),
     ],
 )
 def test_unknown_names_get_suggestions(what: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

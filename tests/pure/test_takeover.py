@@ -40,7 +40,11 @@ class Site:
         """A row with the vendor mark, and its reference from (table, row, column)."""
         ids = {**VENDOR, **columns.get("external_ids", {})}
         self.nb.setdefault(table, []).append({**columns, "external_ids": ids})
-        label = next(str(columns[c]) for c in ("name", "match", "ip_prefix", "external_ip", "dst_ip") if c in columns)
+        label = next(
+            str(columns[c])
+            for c in ("name", "match", "ip_prefix", "external_ip", "dst_ip", "chassis_name")
+            if c in columns
+        )
         self.added.append((table, label))
         if parent is not None:
             holder = self.row(parent[0], parent[1])
@@ -149,7 +153,7 @@ def external_gateway(site: Site) -> None:  # D.18, D.14
     site.policy(29250, "ip4.src == 10.17.0.11", subnet="sub-dist")
     site.annotate("web1", eip="192.0.2.60")
     site.row("Port_Group", "sub.dist.node1").pop("ports")
-    route = {"ip_prefix": "10.17.0.250", "nexthop": "192.0.2.254", "policy": "src-ip"}
+    route = {"ip_prefix": "10.17.0.12", "nexthop": "192.0.2.254", "policy": "src-ip"}
     site.add("Logical_Router_Static_Route", route, ("Logical_Router", "ovn-cluster", "static_routes"))
 
 
@@ -223,6 +227,22 @@ def test_rows_of_other_features_stay(
             assert json.dumps(label)[1:-1] in named, (table, label)
 
 
+def leftovers_of_vpcs(site: Site) -> None:
+    """What Kube-OVN's garbage collectors look for (spec H.6: router, route policy, static route, LRP)."""
+    site.add("Logical_Router", {"name": "vpc-gone"})
+    site.router_port("vpc1", "vpc1-gone", peer="gone-vpc1")
+    site.policy(29000, "ip4.src == $sub.dist.gone_ip4", subnet="sub-dist", node="gone")
+    site.policy(29000, "ip4.src == 10.99.0.0/24", subnet="gone", gone="100.64.0.99")
+    site.policy(1200, "ip4.dst == 198.51.100.0/24", "vpc1")
+    for router, table, hop in (("ovn-cluster", "", "192.0.2.254"), ("vpc1", "rt", "10.20.0.250")):
+        route = {"ip_prefix": "10.17.0.250", "nexthop": hop, "policy": "src-ip", "route_table": table}
+        site.add("Logical_Router_Static_Route", route, ("Logical_Router", router, "static_routes"))
+    site.add("BFD", {"logical_port": "vpc1-external", "dst_ip": "192.0.2.250"})
+    site.add("HA_Chassis_Group", {"name": "bfd@gone", "external_ids": {"lrp": "bfd@gone"}})
+    member = {"chassis_name": "chassis-gone", "priority": 100, "external_ids": {"group": "bfd@gone"}}
+    site.add("HA_Chassis", member, ("HA_Chassis_Group", "bfd@gone", "ha_chassis"))
+
+
 def test_what_only_kube_ovn_left_behind_is_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The protections must not make everything foreign: leftovers of what is compiled here go."""
     site = Site()
@@ -231,6 +251,7 @@ def test_what_only_kube_ovn_left_behind_is_removed(tmp_path: Path, capsys: pytes
     site.group("node.gone", node="gone", np="node/gone")
     site.policy(30000, "ip4.dst == 192.0.2.77", node="gone", **{"address-family": "4"})
     site.add("Logical_Switch", {"name": "gone"})
+    leftovers_of_vpcs(site)
     (tmp_path / "objects.json").write_text(json.dumps(site.objects))
     (tmp_path / "nb").write_text(json.dumps(site.nb))
     assert main(["plan", "--from-dir", str(tmp_path), "--nb", str(tmp_path / "nb"), "--output", "json"]) == 2

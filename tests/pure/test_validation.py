@@ -6,6 +6,7 @@ Objects are what users write; expected refusals are typed from spec F.1–F.6.
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -197,6 +198,18 @@ class TestVpc:
                 {"priority": 11, "match": "ip4", "action": "reroute", "nextHopIP": "10.1.1.1, 10.1.1.2"},
             ],
         }
+        accepted(review(judge(), "CREATE", vpc("v", **spec)))
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            {"staticRoutes": [{"cidr": "0.0.0.0/0", "nextHopIP": "10.1.1.1", "bfdId": str(uuid.UUID(int=1))}]},
+            {"enableExternal": True, "enableBfd": True, "extraExternalSubnets": ["e1"]},
+            {"bfdPort": {"enabled": True, "ip": "10.255.255.1"}},
+        ],
+    )
+    def test_what_may_still_come_is_no_reason(self, spec: dict[str, Any]) -> None:
+        """BFD sessions, addresses and chassis are not known here, or come later."""
         accepted(review(judge(), "CREATE", vpc("v", **spec)))
 
 

@@ -41,8 +41,9 @@ def play(cluster: Cluster, script: list[worlds.Edit], batch: int) -> None:
 
 
 def rows(cluster: Cluster) -> dict[Any, Any]:
-    """All rows, without what is held although nobody desires it: rows, which their parents still refer to, and members
-    of sets that are not completely known while a subnet is broken."""
+    """All rows, without what stands once it is there (MAC addresses of router ports), and without what is held although
+    nobody desires it: rows, which their parents still refer to, and members of sets that are not completely known while
+    a subnet is broken."""
     desired = cluster.engine.desired
     children = {column for facts in NORTHBOUND.values() for _, column in facts.parents}
     found = {}
@@ -50,6 +51,7 @@ def rows(cluster: Cluster) -> dict[Any, Any]:
         row = desired.row(*key)
         if row is not None:
             hidden = children | ({"addresses", "ports"} - {*row.members, *row.columns})
+            hidden |= {*NORTHBOUND[key[0]].adopted} - {*row.exact}
             found[key] = [{column: value for column, value in one.items() if column not in hidden} for one in same]
     return found
 

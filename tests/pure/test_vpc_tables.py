@@ -5,7 +5,6 @@ Expected values are typed from the spec, never from our output.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -61,7 +60,7 @@ def status(cluster: Cluster, name: str) -> Json:
         (
             {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "ecmpMode": "ecmp_symmetric_reply"},
             ("", "dst-ip", "0.0.0.0/0", "10.17.0.9"),
-            {"ecmp_symmetric_reply": "true"},
+            {},  # spec D, general rules: only with a BFD id
         ),
     ],
 )
@@ -92,7 +91,9 @@ def test_a_route_with_a_bfd_session_waits_for_it() -> None:
     route = {"cidr": "0.0.0.0/0", "nextHopIP": "10.17.0.9", "bfdId": session}
     cluster = ready(vpc("v1", staticRoutes=[route]))
     assert keys(cluster, ROUTE, "v1") == set()
-    assert "is not the UUID of a BFD session" in warnings(cluster, "v1")[0]
+    assert warnings(cluster, "v1") == [
+        f"VpcIncomplete: no BFD session has the UUID {session}: the route to 0.0.0.0/0 waits"
+    ]
     assert cluster.memory.put("BFD", logical_port="v1-s1", dst_ip="10.17.0.9") == session
     cluster.run()
     row = cluster.row(ROUTE, ("v1", "", "dst-ip", "0.0.0.0/0", "10.17.0.9"))
@@ -101,6 +102,12 @@ def test_a_route_with_a_bfd_session_waits_for_it() -> None:
     assert warnings(cluster, "v1") == []
     cluster.start()
     assert cluster.run() == []
+    cluster.database.edit(lambda content: content["BFD"].clear())
+    cluster.apply(vpc("v1", staticRoutes=[route], policyRoutes=[])).run()
+    assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "0.0.0.0/0", "10.17.0.9")}, "what is there stays"
+    assert "waits" in warnings(cluster, "v1")[0]
+    cluster.apply(vpc("v1", staticRoutes=[])).run()
+    assert keys(cluster, ROUTE, "v1") == set()
 
 
 def test_routes_of_the_default_vpc_are_merged_with_its_own() -> None:
@@ -136,6 +143,23 @@ def test_routes_by_source_of_a_custom_vpc() -> None:
     }
 
 
+def test_a_route_by_source_that_the_user_gives_stands_alone() -> None:
+    """Beside the subnet's own one it would be an ECMP route, and half of the connections would end at the gateway."""
+    given = {"cidr": "10.17.0.0/24", "nextHopIP": "10.17.0.9", "policy": "policySrc"}
+    place = subnet("s1", vpc="v1", cidrBlock="10.17.0.0/24,fd17::/64", routeTable="t")
+    cluster = ready(vpc("v1", staticRoutes=[given]), place)
+    others = {("", "src-ip", "fd17::/64", "fd17::1"), ("t", "src-ip", "fd17::/64", "fd17::1")}
+    table = ("t", "src-ip", "10.17.0.0/24", "10.17.0.1")
+    assert {key[1:] for key in keys(cluster, ROUTE, "v1")} == {
+        *others,
+        table,
+        ("", "src-ip", "10.17.0.0/24", "10.17.0.9"),
+    }
+    cluster.apply(vpc("v1")).run()
+    own = ("", "src-ip", "10.17.0.0/24", "10.17.0.1")
+    assert {key[1:] for key in keys(cluster, ROUTE, "v1")} == {*others, table, own}
+
+
 def test_only_routes_with_our_mark_are_ours() -> None:
     cluster = ready(vpc("v1"))
     router = Ref("Logical_Router", "v1")
@@ -146,19 +170,18 @@ def test_only_routes_with_our_mark_are_ours() -> None:
     assert keys(cluster, ROUTE, "v1") == {("v1", "", "dst-ip", "10.1.0.0/16", "10.1.1.1")}
 
 
-@pytest.mark.parametrize("nat", [False, True])
-def test_routes_of_eips_are_another_features(nat: bool) -> None:
-    """Spec D.5: with an external gateway, the default VPC has a route by source for every NAT address."""
+@pytest.mark.parametrize("nat", ["", "10.16.0.8", "10.16.0.7"])
+def test_routes_of_eips_are_another_features(nat: str) -> None:
+    """Spec D.5, H.6: with an external gateway, the default VPC has a route by source for every NAT address."""
     cluster = ready()
     if nat:
-        (router,) = [r for r in cluster.database.content["Logical_Router"].values() if r["name"] == "ovn-cluster"]
-        router["nat"] = frozenset({"00000000-0000-4000-8000-00000000000a"})
-        cluster.database.edit(lambda content: None)
+        columns = {"type": "snat", "external_ip": "172.16.0.3", "logical_ip": nat}
+        cluster.memory.put("NAT", Ref("Logical_Router", "ovn-cluster"), "nat", **columns)
     columns = {"ip_prefix": "10.16.0.7", "nexthop": "172.16.0.1", "policy": "src-ip", "external_ids": VENDOR}
     cluster.memory.put(ROUTE, Ref("Logical_Router", "ovn-cluster"), "static_routes", **columns)
     cluster.run()
     left = {key[3] for key in keys(cluster, ROUTE, "ovn-cluster")}
-    assert left == ({"0.0.0.0/0", "10.16.0.7"} if nat else {"0.0.0.0/0"})
+    assert left == ({"0.0.0.0/0", "10.16.0.7"} if nat == "10.16.0.7" else {"0.0.0.0/0"})
 
 
 # -- what is refused (spec F.2)
@@ -174,7 +197,7 @@ HOP = {"nextHopIP": "10.17.0.9"}
         ({"staticRoutes": [{"cidr": "10.0.0.0/64", **HOP}]}, "'10.0.0.0/64' in staticRoutes"),
         ({"staticRoutes": [{"cidr": "10.0.0.0/8", "nextHopIP": "gw"}]}, "nextHopIP 'gw' in staticRoutes"),
         ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "ecmpMode": "x"}]}, "ecmpMode 'x' in staticRoutes"),
-        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "bfdId": "x"}]}, "bfdId 'x' in staticRoutes"),
+        ({"staticRoutes": [{"cidr": "10.0.0.0/8", **HOP, "bfdId": "x"}]}, "bfdId 'x' in staticRoutes is not a UUID"),
         ({"policyRoutes": [{"priority": 1, "match": "ip4", "action": "deny"}]}, "'deny' in policyRoutes"),
         ({"policyRoutes": [{"priority": -1, "match": "ip4", "action": "drop"}]}, "priority -1 in policyRoutes"),
         ({"policyRoutes": [{"priority": 32768, "match": "ip4", "action": "drop"}]}, "priority 32768 in policyRoutes"),
@@ -310,182 +333,7 @@ def test_a_vpc_that_mirrors_a_foreign_router_is_left_alone() -> None:
     cluster.memory.put("Logical_Router", name="v1", external_ids=VENDOR, options={"own": "yes"})
     cluster.run()
     assert cluster.row("Logical_Router", "v1")["options"] == {"own": "yes"}
-
-
-# -- external switches
-
-
-def gateway(name: str, address: str, chassis: str = "", **labels: str) -> Json:
-    made = node(name, address, **({"chassis": chassis} if chassis else {}))
-    return merged(
-        made, {"metadata": {"labels": {f"ovn.kubernetes.io/{k.replace('_', '-')}": v for k, v in labels.items()}}}
-    )
-
-
-G1 = gateway("n-1", "192.168.0.11", "chassis-1", external_gw="true")
-G2 = gateway("n-2", "192.168.0.12", "chassis-2", external_gw="true")
-PLAIN = gateway("n-3", "192.168.0.13", "chassis-3")
-EXTERNAL = subnet("external", cidrBlock="172.16.0.0/16", vlan="vlan1")
-
-
-def eip(name: str, v4: str = "172.16.0.9", mac: str = "00:00:00:00:00:09") -> Json:
-    spec = {"externalSubnet": "external", "type": "lrp"}
-    value = {"v4Ip": v4, "v6Ip": "", "macAddress": mac, "ready": True, "type": "lrp"}
-    return {"kind": "OvnEip", "metadata": {"name": name}, "spec": spec, "status": value}
-
-
-def test_external_port() -> None:
-    cluster = ready(G1, G2, PLAIN, EXTERNAL, vpc("v1", enableExternal=True))
-    made = cluster.get("OvnEip", "v1-external")
-    assert made["spec"] == {"externalSubnet": "external", "type": "lrp"}
-    assert "v1-external" not in keys(cluster, "Logical_Router_Port")
-    assert "external-v1" not in keys(cluster, "Logical_Switch_Port")
-    assert "OvnEip v1-external has no address" in warnings(cluster, "v1")[0]
-    assert not status(cluster, "v1")["enableExternal"]
-
-    cluster.apply(eip("v1-external")).run()
-    assert warnings(cluster, "v1") == []
-    row = cluster.row("Logical_Router_Port", "v1-external")
-    assert (row["networks"], row["mac"]) == ({"172.16.0.9/16"}, "00:00:00:00:00:09")
-    assert row["external_ids"] == {**VENDOR, "lr": "v1"}
-    port = cluster.row("Logical_Switch_Port", "external-v1")
-    assert (port["type"], port["addresses"]) == ("router", {"router"})
-    assert port["options"] == {"router-port": "v1-external"}
-    order = sorted(["chassis-1", "chassis-2"], key=lambda c: hashlib.sha256(f"v1{c}".encode()).hexdigest())
-    for priority, chassis in zip((100, 99), order):
-        assert cluster.row("Gateway_Chassis", f"v1-external-{chassis}") == {
-            "name": f"v1-external-{chassis}",
-            "chassis_name": chassis,
-            "priority": priority,
-            "external_ids": {"lrp": "v1-external"},
-        }
-    assert row["gateway_chassis"] == {("Gateway_Chassis", f"v1-external-{c}") for c in order}
-    assert status(cluster, "v1")["enableExternal"] is True
-    assert "always_learn_from_arp_request" not in cluster.row("Logical_Router", "v1")["options"]
-
-    cluster.apply(gateway("n-1", "192.168.0.11", "chassis-1", external_gw="false")).run()
-    assert keys(cluster, "Gateway_Chassis") == {"v1-external-chassis-2"}
-    assert cluster.row("Gateway_Chassis", "v1-external-chassis-2")["priority"] == 100
-    cluster.apply(vpc("v2", enableExternal=True), eip("v2-external", "172.16.0.8")).run()
-    cluster.apply(vpc("v1")).run()
-    left = {key for table in ("Logical_Router_Port", "Logical_Switch_Port") for key in keys(cluster, table)}
-    assert {key for key in left if "external" in key} == {"v2-external", "external-v2", "localnet.external"}
-    assert keys(cluster, "Gateway_Chassis") == {"v2-external-chassis-2"}
-
-
-def test_extra_external_subnets_replace_the_default_one() -> None:
-    extra = [subnet(f"e{n}", cidrBlock=f"172.{n}.0.0/16", vlan=f"vlan{n}") for n in (17, 18)]
-    eips = [merged(eip(f"v1-e{n}", f"172.{n}.0.9"), {"spec": {"externalSubnet": f"e{n}"}}) for n in (17, 18)]
-    cluster = ready(G1, EXTERNAL, *extra, *eips, vpc("v1", enableExternal=True, extraExternalSubnets=["e17", "e18"]))
-    assert {k for k in keys(cluster, "Logical_Router_Port") if k.startswith("v1")} == {"v1-e17", "v1-e18"}
-    assert status(cluster, "v1")["extraExternalSubnets"] == ["e17", "e18"]
-    assert ("OvnEip", "v1-external") not in cluster.api.objects
-    cluster.apply(vpc("v1", enableExternal=True, extraExternalSubnets=["e17"])).run()
-    assert status(cluster, "v1")["extraExternalSubnets"] == ["e17"]
-
-
-@pytest.mark.parametrize(
-    ("lost", "words"),
-    [
-        (gateway("n-1", "192.168.0.11", "chassis-1"), "no node with label"),
-        (gateway("n-1", "192.168.0.11", external_gw="true"), "no node with label"),
-        (eip("v1-external", "10.0.0.1"), "has no address"),
-        (subnet("external", cidrBlock="172.16.0.0", vlan="vlan1"), "does not exist or is not valid"),
-    ],
-)
-def test_an_input_that_is_lost_leaves_the_port_as_it_is(lost: Json, words: str) -> None:
-    single = [merged(N1, G1), EXTERNAL, eip("v1-external")]
-    cluster = ready(*single, vpc("v1", enableExternal=True))
-    before = cluster.memory.snapshot()
-    assert "v1-external" in keys(cluster, "Logical_Router_Port")
-    if lost["kind"] == "Node":
-        lost = merged(lost, {"metadata": {"labels": lost["metadata"]["labels"]}})
-        cluster.api.objects[("Node", "n-1")]["metadata"]["labels"] = {}
-        cluster.api.objects[("Node", "n-1")]["metadata"]["annotations"].pop("ovn.kubernetes.io/chassis")
-    cluster.apply(lost).run()
-    assert words in warnings(cluster, "v1")[0]
-    after = cluster.memory.snapshot()
-    for key in (("Logical_Router_Port", "v1-external"), ("Logical_Switch_Port", "external-v1")):
-        assert after[key] == before[key]
-    cluster.apply(*single).run()
-    assert warnings(cluster, "v1") == []
-
-
-def test_the_default_vpcs_external_gateway_is_another_features() -> None:
-    """Spec D.18."""
-    cluster = ready(G1, EXTERNAL, vpc("ovn-cluster", enableExternal=True))
-    put, name = cluster.memory.put, "ovn-cluster-external"
-    put("Logical_Router_Port", Ref("Logical_Router", "ovn-cluster"), "ports", name=name, mac="00:00:00:00:00:01",
-        networks=frozenset({"172.16.0.2/16"}), external_ids={**VENDOR, "lr": "ovn-cluster"})  # fmt: skip
-    chassis = {"name": f"{name}-c", "chassis_name": "c", "priority": 100, "external_ids": {"lrp": name}}
-    put("Gateway_Chassis", Ref("Logical_Router_Port", name), "gateway_chassis", **chassis)
-    put("Logical_Switch_Port", Ref("Logical_Switch", "external"), "ports", name="external-ovn-cluster", type="router",
-        options={"router-port": name}, external_ids={**VENDOR, "ls": "external"})  # fmt: skip
-    before = cluster.memory.snapshot()
-    cluster.run()
-    cluster.start()
-    assert cluster.run() == []
-    assert cluster.memory.snapshot() == before
-
-
-def test_bfd_with_the_external_gateway() -> None:
-    spec = {"enableExternal": True, "enableBfd": True}
-    cluster = ready(G1, EXTERNAL, eip("v1-external"), vpc("v1", **spec))
-    assert cluster.row("BFD", ("v1-external", "172.16.0.1")) == {
-        "logical_port": "v1-external",
-        "dst_ip": "172.16.0.1",
-        "min_tx": 100,
-        "min_rx": 100,
-        "detect_mult": 3,
-        "external_ids": VENDOR,
-    }
-    assert status(cluster, "v1")["enableBfd"] is True
-    cluster.apply(vpc("v1", enableExternal=True)).run()
-    assert keys(cluster, "BFD") == set()
-
-
-# -- the BFD port
-
-
-def test_bfd_port() -> None:
-    nodes = [gateway(f"n-{n}", f"192.168.0.1{n}", f"chassis-{n}") for n in range(1, 6)]
-    cluster = ready(*nodes, vpc("v1", bfdPort={"enabled": True, "ip": "10.255.255.255,fd00::1"}))
-    row = cluster.row("Logical_Router_Port", "bfd@v1")
-    assert row["networks"] == {"10.255.255.255", "fd00::1"}
-    assert row["options"] == {"bfd-only": "true"}
-    assert row["external_ids"] == {**VENDOR, "lr": "v1"}
-    assert row["ha_chassis_group"] == ("HA_Chassis_Group", "bfd@v1")
-    group = cluster.row("HA_Chassis_Group", "bfd@v1")
-    assert group["external_ids"] == {**VENDOR, "lrp": "bfd@v1"}
-    members = {key[1]: cluster.row("HA_Chassis", key) for key in keys(cluster, "HA_Chassis", "bfd@v1")}
-    ids = {**VENDOR, "group": "bfd@v1"}
-    assert members == {
-        f"chassis-{n}": {"chassis_name": f"chassis-{n}", "priority": 101 - n, "external_ids": ids} for n in (1, 2, 3)
-    }
-    nodes_of = ["n-1", "n-2", "n-3"]
-    assert status(cluster, "v1")["bfdPort"] == {"name": "bfd@v1", "ip": "10.255.255.255,fd00::1", "nodes": nodes_of}
-
-    not_ready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-    cluster.apply(merged(nodes[1], not_ready)).run()
-    assert {key[1] for key in keys(cluster, "HA_Chassis")} == {"chassis-1", "chassis-3", "chassis-4"}
-    cluster.apply(vpc("v1")).run()
-    assert not any(keys(cluster, table) for table in ("HA_Chassis_Group", "HA_Chassis"))
-    assert "bfd@v1" not in keys(cluster, "Logical_Router_Port")
-    assert not any(status(cluster, "v1")["bfdPort"].values())
-
-
-def test_bfd_port_on_selected_nodes() -> None:
-    nodes = [gateway(f"n-{n}", f"192.168.0.1{n}", f"chassis-{n}", egress="yes") for n in range(1, 6)]
-    selector = {"matchLabels": {"ovn.kubernetes.io/egress": "yes"}}
-    spec = {"enabled": True, "ip": "10.255.255.255", "nodeSelector": selector}
-    cluster = ready(*nodes, gateway("n-9", "192.168.0.19", "chassis-9"), vpc("v1", bfdPort=spec))
-    assert {key[1] for key in keys(cluster, "HA_Chassis")} == {f"chassis-{n}" for n in range(1, 6)}
-
-
-def test_bfd_port_without_a_chassis() -> None:
-    cluster = ready(vpc("v1", bfdPort={"enabled": True, "ip": "10.255.255.255"}))
-    assert "bfdPort: no node that it selects has a chassis" in warnings(cluster, "v1")[0]
-    assert "bfd@v1" not in keys(cluster, "Logical_Router_Port")
-    cluster.apply(gateway("n-1", "192.168.0.11", "chassis-1")).run()
-    assert warnings(cluster, "v1") == []
-    assert "bfd@v1" in keys(cluster, "Logical_Router_Port")
+    labelled_late = merged(vpc("v2"), {"metadata": {"labels": mirrored["metadata"]["labels"]}})
+    cluster.apply(vpc("v2")).run()
+    cluster.apply(labelled_late).delete("Vpc", "v2").run()
+    assert ("Vpc", "v2") not in cluster.api.objects, "our finalizer keeps nobody's object"

@@ -192,6 +192,36 @@ def test_static_routes_by_destination_and_source(ovn: Ovn) -> None:
     assert ovn.trace("a1.app", OUTSIDE).dropped
 
 
+def test_a_route_is_used_while_its_bfd_session_is_up(ovn: Ovn) -> None:
+    """Two next hops, each with a session that somebody made; ovn-controller's part is played here."""
+    hops = {"10.30.0.254": "gw.app", "10.31.0.12": "a2.app"}
+    sessions = {hop: f"0000000{number}-0000-4000-8000-000000000000" for number, hop in enumerate(hops)}
+    for hop, (port, uuid) in zip(hops, zip(("va-a-1", "va-a-2"), sessions.values())):
+        row = {"logical_port": port, "dst_ip": hop}
+        ovn.database.transact([{"op": "insert", "table": "BFD", "uuid": uuid, "row": row}])
+    routes = [
+        {"cidr": "198.51.100.0/24", "nextHopIP": hop, "bfdId": uuid, "ecmpMode": "ecmp_symmetric_reply"}
+        for hop, uuid in sessions.items()
+    ]
+    cluster = cluster_of(ovn, *tenants({"staticRoutes": routes}, {}))
+    for state, first in (("down", False), ("up", True), ("down", False)):
+        ovn.bfd("10.30.0.254", state)
+        ovn.bfd("10.31.0.12", "down" if state == "up" else "up")
+        assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app" if first else "a2.app")
+    ovn.bfd("10.31.0.12", "down")
+    assert ovn.trace("a1.app", OUTSIDE).dropped, "no next hop is up"
+    cluster.apply(vpc("va", staticRoutes=[{k: v for k, v in routes[0].items() if k != "bfdId"}])).run()
+    assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app"), "without BFD nobody asks"
+
+
+@pytest.mark.parametrize("options", [Options(), UNPATCHED])
+def test_a_whole_subnet_is_redirected_by_source(ovn: Ovn, options: Options) -> None:
+    route = {"cidr": "10.30.0.0/24", "nextHopIP": "10.30.0.254", "policy": "policySrc"}
+    cluster_of(ovn, *tenants({"staticRoutes": [route]}, {}), options=options)
+    assert ovn.trace("a1.app", OUTSIDE).reaches("gw.app")
+    assert not any("select(" in flow["actions"] for flow in ovn.flows("va")), "no second next hop"
+
+
 def test_a_route_table_is_for_the_subnets_that_name_it(ovn: Ovn) -> None:
     route = {"cidr": "198.51.100.0/24", "nextHopIP": "10.30.0.254", "routeTable": "blue"}
     cluster = cluster_of(ovn, *tenants({"staticRoutes": [route]}, {}))

@@ -17,7 +17,7 @@ from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import Change
 from ovnbridge.kube.plan import Write, plan_writes
 from ovnbridge.model.crd.codec import convert
-from ovnbridge.model.ovn import Key
+from ovnbridge.model.ovn import SOUTHBOUND, Key
 from tests.support.memory import Memory, MemoryDatabase
 
 FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller"})
@@ -208,10 +208,15 @@ class Cluster:
     """One controller: everything that it hears and writes is in the test's hands."""
 
     def __init__(
-        self, api: Api | None = None, database: MemoryDatabase | None = None, options: Options | None = None
+        self,
+        api: Api | None = None,
+        database: MemoryDatabase | None = None,
+        options: Options | None = None,
+        southbound: MemoryDatabase | None = None,
     ) -> None:
         self.api = api or Api()
         self.database = database or MemoryDatabase()
+        self.southbound = southbound
         self.options = options or Options()
         self.written: list[tuple[tuple[str, str], Write]] = []
         self.start()
@@ -219,9 +224,13 @@ class Cluster:
     def start(self) -> None:
         """A new process: lists everything, compiles, compares everything once."""
         self.database._listeners.clear()
-        self.state = ControllerState(self.database)
+        if self.southbound is not None:
+            self.southbound._listeners.clear()
+        self.state = ControllerState(self.database, self.southbound)
         self.world, self.engine = self.state.world, self.state.engine
         self.memory = Memory(self.database, self.state.replica)
+        south = self.state.southbound
+        self.south = Memory(self.southbound, south.replica) if self.southbound and south else None
         self.api.events.clear()
         for kind, (resource, _) in _KINDS.items():
             known = {key: obj for (k, key), obj in self.api.objects.items() if k == kind}
@@ -294,7 +303,11 @@ class Cluster:
         while self.touched.rows:
             keys = list(self.touched.rows)
             self.touched.rows.clear()
-            changes += self.memory.commit(self.state.diff, keys, batch=batch, each=each)
+            northern = [key for key in keys if key[0] not in SOUTHBOUND]
+            changes += self.memory.commit(self.state.diff, northern, batch=batch, each=each)
+            if self.south is not None:
+                southern = [key for key in keys if key[0] in SOUTHBOUND]
+                changes += self.south.commit(self.state.diff, southern, batch=batch, each=each)
             self.state.reactor.committed(keys)
         return changes
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ovnbridge.engine.diff import ActualRow, Change
-from ovnbridge.model.ovn import NORTHBOUND, Key, Ref, TableFacts
+from ovnbridge.model.ovn import NORTHBOUND, SOUTHBOUND, Key, Ref, TableFacts
 from ovnbridge.ovsdb.dirty import DirtyKeys
 from ovnbridge.ovsdb.encode import decoder
 from ovnbridge.ovsdb.replica import Replica, RowKey
@@ -70,7 +70,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "ports": _ref("Logical_Router_Port", "strong", **_SET),
             "static_routes": _ref("Logical_Router_Static_Route", "strong", **_SET),
             "policies": _ref("Logical_Router_Policy", "strong", **_SET),
-            "nat": _typed("string", **_SET),
+            "nat": _ref("NAT", "strong", **_SET),
             "load_balancer": _ref("Load_Balancer", "weak", **_SET),
             "options": _SM,
             "external_ids": _SM,
@@ -105,6 +105,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
             "min_tx": _typed("integer", **_OPTIONAL),
             "min_rx": _typed("integer", **_OPTIONAL),
             "detect_mult": _typed("integer", **_OPTIONAL),
+            "status": _SO,
             "external_ids": _SM,
         },
         True,
@@ -162,6 +163,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
         },
         False,
     ),
+    "NAT": ({"type": _S, "external_ip": _S, "logical_ip": _S}, False),
     "Logical_Router_Policy": (
         {
             "priority": _I,
@@ -179,6 +181,7 @@ _SCHEMA: dict[str, tuple[dict[str, Any], bool]] = {
 _UNIQUE = (
     *("Logical_Switch_Port", "Logical_Router_Port", "Port_Group", "Address_Set"),
     *("HA_Chassis_Group", "Gateway_Chassis"),
+    *("Chassis", "Chassis_Private"),
 )
 
 
@@ -192,6 +195,15 @@ def schema(without: Iterable[str] = ()) -> DatabaseSchema:
     return DatabaseSchema.from_json({"name": "OVN_Northbound", "version": "7.11.0", "tables": tables})
 
 
+def southbound_schema() -> DatabaseSchema:
+    """OVN_Southbound (ovn-sb.ovsschema), reduced to `model.ovn.SOUTHBOUND`."""
+    private = {"name": _S, "chassis": _ref("Chassis", "weak", **_OPTIONAL)}
+    chassis = {"name": _S, "hostname": _S, "external_ids": _SM, "other_config": _SM}
+    tables = {"SB_Global": {"external_ids": _SM}, "Chassis": chassis, "Chassis_Private": private}
+    described = {table: {"columns": columns, "isRoot": True} for table, columns in tables.items()}
+    return DatabaseSchema.from_json({"name": "OVN_Southbound", "version": "20.27.0", "tables": described})
+
+
 class Invalid(AssertionError):
     """The database would be, or is, in a state that it must never be in."""
 
@@ -200,16 +212,16 @@ class MemoryDatabase:
     """What `Replica` needs of a database (`ovsdb.replica.Replicated`), and transactions."""
 
     def __init__(self, of: DatabaseSchema | None = None) -> None:
-        self.name = "OVN_Northbound"
         self.schema: DatabaseSchema | None = of or schema()
-        self.rows: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in _SCHEMA}
+        self.name = self._known().name
+        self._tables = self._known().tables
+        self.rows: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in self._tables}
         """What is replicated: `content` without write-only columns."""
-        self.content: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in _SCHEMA}
+        self.content: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in self._tables}
         self.operations = 0
         self._listeners: list[Callable[[Changes], None]] = []
-        self._tables = self._known().tables
         self._decoders = {t: {c: decoder(column) for c, column in k.columns.items()} for t, k in self._tables.items()}
-        self._hidden = {table: frozenset(facts.write_only) for table, facts in NORTHBOUND.items()}
+        self._hidden = {t: frozenset(facts.write_only) for t, facts in {**NORTHBOUND, **SOUTHBOUND}.items()}
 
     def _known(self) -> DatabaseSchema:
         assert self.schema is not None
@@ -327,11 +339,11 @@ class MemoryDatabase:
     def validate(self) -> None:
         """Raise Invalid when the content is not what OVSDB accepts."""
         self._check_strong()
-        for table in _UNIQUE:
+        for table in (table for table in _UNIQUE if table in self.content):
             names = [row["name"] for row in self.content[table].values()]
             if len(names) != len(set(names)):
                 raise Invalid(f"{table} has a name twice: {sorted(n for n in names if names.count(n) > 1)}")
-        for row in self.content["Logical_Router_Port"].values():
+        for row in self.content.get("Logical_Router_Port", {}).values():
             if not row["networks"]:
                 raise Invalid(f"router port {row['name']} has no networks")
 
@@ -379,8 +391,8 @@ class Memory:
 
     def __init__(self, database: MemoryDatabase | None = None, replica: Replica | None = None) -> None:
         self.database = database or MemoryDatabase()
-        self.facts: Mapping[str, TableFacts] = NORTHBOUND
-        self.replica = replica or Replica(self.database, self.facts)
+        self.replica = replica or Replica(self.database, NORTHBOUND)
+        self.facts: Mapping[str, TableFacts] = self.replica.facts
         self._numbers = itertools.count(1)
         self._encoders = Encoders(self.database._known())
         self._waiting: dict[RowKey, set[RowKey]] = {}

@@ -215,6 +215,22 @@ class Ovn:
             capture_output=True,
         )
 
+    def bfd(self, address: str, status: str) -> None:
+        """Say what has become of the BFD sessions with an address, as ovn-controller does."""
+        self.sync()
+        remote = f"--db=unix:{self._path('sb')}"
+        found = subprocess.run(
+            ["ovn-sbctl", remote, "--no-leader-only", "--bare", "--columns=_uuid", "find", "BFD", f"dst_ip={address}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for uuid in found.stdout.split():
+            subprocess.run(
+                ["ovn-sbctl", remote, "--no-leader-only", "set", "BFD", uuid, f"status={status}"], check=True
+            )
+        self._synced = -1
+
     def sync(self) -> None:
         """Wait until the SB database follows from the NB database."""
         if self._synced != self.database.operations:

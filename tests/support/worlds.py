@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
+from ovnbridge.model.crd.vpc import VpcSpec
 from tests.support.cluster import Json, ip, namespace, node, pod, subnet, underlay, vpc
 
 NODES, NAMESPACES, VPCS, SUBNETS = ("n-1", "n-2", "n-3"), ("a", "b"), ("v1", "v2"), ("s1", "s2", "s3", "s4")
@@ -89,18 +91,19 @@ def vpcs(bad: bool = True) -> st.SearchStrategy[Json]:
     routes = (*_ROUTES, *_BAD_ROUTES) if bad else _ROUTES
     policies = (*_POLICIES, *_BAD_POLICIES) if bad else _POLICIES
     peerings = (*_PEERINGS, *_BAD_PEERINGS) if bad else _PEERINGS
-    spec = filled(
-        namespaces=maybe(st.lists(st.sampled_from(NAMESPACES), unique=True)),
-        defaultSubnet=maybe(st.sampled_from(SUBNETS)),
-        staticRoutes=maybe(st.lists(st.sampled_from(routes), max_size=3)),
-        policyRoutes=maybe(st.lists(st.sampled_from(policies), max_size=2)),
-        vpcPeerings=maybe(st.lists(st.sampled_from(peerings), max_size=2)),
-        enableExternal=maybe(st.booleans()),
-        extraExternalSubnets=maybe(st.lists(st.sampled_from(("s3", "s4")), max_size=2)),
-        enableBfd=maybe(st.booleans()),
-        bfdPort=maybe(st.sampled_from(_BFD_PORTS)),
-    )
-    return st.builds(lambda name, spec: vpc(name, **spec), st.sampled_from((*VPCS, "ovn-cluster")), spec)
+    fields = {
+        "namespaces": maybe(st.lists(st.sampled_from(NAMESPACES), unique=True)),
+        "defaultSubnet": maybe(st.sampled_from(SUBNETS)),
+        "staticRoutes": maybe(st.lists(st.sampled_from(routes), max_size=3)),
+        "policyRoutes": maybe(st.lists(st.sampled_from(policies), max_size=2)),
+        "vpcPeerings": maybe(st.lists(st.sampled_from(peerings), max_size=2)),
+        "enableExternal": maybe(st.booleans()),
+        "extraExternalSubnets": maybe(st.lists(st.sampled_from(("s3", "s4")), max_size=2)),
+        "enableBfd": maybe(st.booleans()),
+        "bfdPort": maybe(st.sampled_from(_BFD_PORTS)),
+    }
+    assert fields.keys() == {field.encode_name for field in msgspec.structs.fields(VpcSpec)}, "all fields are edited"
+    return st.builds(lambda name, spec: vpc(name, **spec), st.sampled_from((*VPCS, "ovn-cluster")), filled(**fields))
 
 
 eips = st.builds(

@@ -49,7 +49,11 @@ class StaticRoute(Value, frozen=True, kw_only=True, rename=names(next_hop_ip="ne
         ),
     ] = ""
     ecmp_mode: Annotated[
-        str, doc("ecmp_symmetric_reply sends replies back over the next hop that the request came from.")
+        str,
+        doc(
+            "ecmp_symmetric_reply: replies go back over the next hop that the request came from, as they do with every "
+            "bfdId; without bfdId it has no effect."
+        ),
     ] = ""
     bfd_id: Annotated[str, doc("UUID of the OVN BFD session that must be up for the route to be used.")] = ""
     route_table: Annotated[str, doc("Route table of the router; the main table when empty.")] = ""
@@ -149,7 +153,11 @@ class VpcSpec(Value, frozen=True, kw_only=True):
         ),
     ] = ()
     enable_bfd: Annotated[
-        bool, doc("Watch the next hops of the default external ECMP routes with BFD and skip those that are down.")
+        bool,
+        doc(
+            "BFD with the gateway of the default external subnet: the router's port there moves to another node when "
+            "its node loses the gateway. OVN asks the gateway as long as a static route names the session (bfdId)."
+        ),
     ] = False
     bfd_port: Annotated[BfdPort | None, doc("Router port for the BFD sessions of egress and NAT gateways.")] = None
 
