@@ -5,7 +5,6 @@ Each has its own recorded way to both servers, so that every write has an author
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -13,60 +12,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
 from tests.faults.harness import Harness
 from tests.faults.nursery import GUARD, ROOT
-from tests.support.ovsdb import Proxy, eventually
+from tests.support.ovsdb import eventually
+from tests.support.relay import Proxy
 
 _WRITE = re.compile(rb"^(POST|PUT|PATCH|DELETE) (\S+) HTTP/1.1\r$", re.MULTILINE)
 _PATIENCE = 60.0
 
 
-class Way:
-    """A TCP relay to the API server that notes the time of each write: `writes` of objects, `renewals` of the lease."""
+class Way(Proxy):
+    """A relay to the API server that notes the time of each write: `writes` of objects, `renewals` of the lease."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        super().__init__(None, ("127.0.0.1", port))
         self.writes: list[tuple[float, str]] = []
         self.renewals: list[float] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        upstream, towards = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, towards, self._note))
-                both.create_task(self._pump(upstream, writer, lambda data: None))
-        except* (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.transport.abort()
-            towards.transport.abort()
-
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, see: Callable[[bytes], None]) -> None:
-        while data := await reader.read(1 << 16):
-            see(data)
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+        self.on_request = self._note
 
     def _note(self, data: bytes) -> None:
         now = time.monotonic()
@@ -99,13 +65,13 @@ class Candidate:
         self.refused += data.count(b'"error":"timed out"')
 
     async def start(self, *, lease: int) -> None:
-        await self.kubernetes.start()
+        await self.kubernetes.__aenter__()
         await self.northbound.__aenter__()
         self._spawn(lease)
 
     def _spawn(self, lease: int) -> None:
         kubeconfig = self._field.directory / f"{self.name}.kubeconfig"
-        kubeconfig.write_text(json.dumps(self._field.api.kubeconfig(self.kubernetes.url)))
+        kubeconfig.write_text(json.dumps(self._field.api.kubeconfig(f"http://127.0.0.1:{self.kubernetes.port}")))
         command = [
             "--role=controller",
             f"--kubeconfig={kubeconfig}",
@@ -128,7 +94,7 @@ class Candidate:
         self.process.kill()
         self.process.wait()
         await self.northbound.__aexit__()
-        await self.kubernetes.stop()
+        await self.kubernetes.__aexit__()
 
     def says(self, text: str) -> bool:
         return text in self.log.read_text()

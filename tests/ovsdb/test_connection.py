@@ -18,7 +18,8 @@ from ovnbridge.ovsdb.framing import Framer
 from ovnbridge.ovsdb.tables import Changes
 from ovnbridge.ovsdb.transport import TlsFiles
 from tests.ovsdb.test_client import add, database, names
-from tests.support.ovsdb import SB_SCHEMA, Proxy, Server, eventually, free_port, make_certificates, nbctl, running
+from tests.support.ovsdb import SB_SCHEMA, Server, eventually, free_port, make_certificates, nbctl, running
+from tests.support.relay import Proxy
 
 Message = dict[str, Any]
 
