@@ -323,7 +323,9 @@ class Writer:
         return {**write.body, "metadata": {**write.body["metadata"], "resourceVersion": version}}
 
     def _accept(self, kind: str, reply: bytes) -> None:
-        self._outage.reset()
+        if self._outage.failures:
+            log.info("writes go on")
+            self._outage.reset()
         self._observe(kind, reply)
 
     async def _read(self, kind: str, key: str) -> Head:
@@ -377,7 +379,8 @@ class Writer:
             if loop.time() >= self._paused_until:
                 delay = max(self._outage.next(), delay)
                 self.stats.paused_seconds += delay
-                log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
+                level = logging.WARNING if self._outage.failures == 1 else logging.DEBUG
+                log.log(level, "writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
             self._paused_until = max(self._paused_until, loop.time() + delay)
             if error.status == 429:
                 self._lanes.put_back(entry)

@@ -19,6 +19,7 @@ from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
+from ovnbridge.kube.connection import Connection
 from ovnbridge.kube.figures import figures as kubernetes_figures
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
@@ -35,6 +36,7 @@ from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
+from ovnbridge.settings import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +61,18 @@ class Controller:
         self._shared = shared
         remotes = northbound_remotes(settings.ovn_nb_addr)
         if not remotes:
-            raise ValueError("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
-        self.database = Database(
-            name="OVN_Northbound",
-            remotes=remotes,
-            tls=tls_files(settings),
-            columns=NB_COLUMNS,
-            probe_interval=float(settings.ovsdb_inactivity_timeout),
-            connect_timeout=float(settings.ovsdb_con_timeout),
-        )
+            raise Unusable("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
+        try:
+            self.database = Database(
+                name="OVN_Northbound",
+                remotes=remotes,
+                tls=tls_files(settings),
+                columns=NB_COLUMNS,
+                probe_interval=float(settings.ovsdb_inactivity_timeout),
+                connect_timeout=float(settings.ovsdb_con_timeout),
+            )
+        except ValueError as error:
+            raise Unusable(f"--ovn-nb-addr: {error}") from error
         self.state = ControllerState(self.database)
         self.leading = False
         self._writer: Writer | None = None
@@ -81,6 +86,7 @@ class Controller:
             await shared.health.listen("0.0.0.0", settings.pprof_port)
         checks = SelfChecks(shared.health, self.state.reactor.self_check, remote=settings.self_check_remote)
         shared.objects.subscribe(self.state.source)
+        elector = self._elector(await shared.connection())
         cache = await shared.cache()
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
@@ -97,28 +103,25 @@ class Controller:
             tasks.create_task(self.state.reactor.run(), name="reactor")
             tasks.create_task(checks.every(settings.self_check_interval), name="self-check")
             try:
-                await self._elect(cache)
+                await elector.run(lambda leadership: self._lead(leadership, cache))
             except* Deposed as refused:
                 raise LeadershipLost(f"NB has a newer leader: {refused.exceptions[0]}") from refused
             raise LeadershipLost("the leader lease is lost; starting anew is the simplest correct way on")
 
-    async def _elect(self, cache: Cache) -> None:
-        connection = await self._shared.connection()
-        identity = self._settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
-        elector = Elector(
-            connection,
-            self._settings.pod_namespace,
-            "kube-ovn-controller",
-            identity,
-            duration=self._settings.leader_elect_lease_duration,
-            renew_deadline=self._settings.leader_elect_renew_deadline,
-            retry=self._settings.leader_elect_retry_period,
-        )
-
-        async def lead(leadership: Leadership) -> None:
-            await self._lead(leadership, cache)
-
-        await elector.run(lead)
+    def _elector(self, connection: Connection) -> Elector:
+        settings = self._settings
+        try:
+            return Elector(
+                connection,
+                settings.pod_namespace,
+                "kube-ovn-controller",
+                settings.pod_name or f"{socket.gethostname()}-{os.getpid()}",
+                duration=settings.leader_elect_lease_duration,
+                renew_deadline=settings.leader_elect_renew_deadline,
+                retry=settings.leader_elect_retry_period,
+            )
+        except ValueError as error:
+            raise Unusable(f"--leader-elect-…: {error}") from error
 
     async def _lead(self, leadership: Leadership, cache: Cache) -> None:
         """Write until leadership ends, which cancels this."""
