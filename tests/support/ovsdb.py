@@ -133,9 +133,15 @@ def create(file: Path, schema: Path) -> None:
 
 
 class Cluster:
-    """A raft cluster on unix sockets."""
+    """A raft cluster on unix sockets; `extra(number)` are further options of a member's server."""
 
-    def __init__(self, directory: Path, members: int = 3, schema: Path = NB_SCHEMA) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        members: int = 3,
+        schema: Path = NB_SCHEMA,
+        extra: Callable[[int], Iterable[str]] = lambda number: (),
+    ) -> None:
         self.name = json.loads(schema.read_text())["name"]
         self.servers: list[Server] = []
         for number in range(members):
@@ -145,7 +151,7 @@ class Cluster:
             else:
                 command = ["join-cluster", str(file), self.name, own, f"unix:{directory}/r0.raft"]
             subprocess.run(["ovsdb-tool", *command], check=True)
-            server = Server(directory, file, name=f"r{number}")
+            server = Server(directory, file, name=f"r{number}", remotes=extra(number))
             server.start()
             self.servers.append(server)
         for server in self.servers:
