@@ -278,8 +278,10 @@ async def test_an_outage_loses_nothing(server: ApiServer, connection: Connection
         address = server.url
         await server.stop()
         rig.want(*[annotate(name) for name in names])
-        await asyncio.sleep(1.0)
-        assert 32 < rig.writer.stats.throttled < 32 + 8  # all at once, then one at a time
+        await until(lambda: rig.writer.stats.throttled >= 32)  # all at once, then one at a time
+        while rig.writer.stats.throttled < 32 + 4:
+            assert rig.writer.queues()["in_flight"] <= 1
+            await asyncio.sleep(0.005)
         await server.start(host="127.0.0.1", port=int(address.rpartition(":")[2]))
         await rig.settled()
         assert [await annotations(connection, name) for name in names] == [{"x": "1"}] * 50
