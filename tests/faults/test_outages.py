@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.faults.candidates import Candidate, Field
+from tests.faults.candidates import Field, Recorded
 from tests.support.ovsdb import eventually, nbctl
 
 LEASE = 6
@@ -26,11 +26,11 @@ async def _disturb(field: Field, stop: asyncio.Event) -> None:
         await asyncio.sleep(0.05)
 
 
-def _fail_renewals(field: Field, leader: Candidate) -> None:
+def _fail_renewals(field: Field, leader: Recorded) -> None:
     field.api.faults.fail(500, None, r"^(PUT|GET) .*/leases/")
 
 
-def _say_nothing(field: Field, leader: Candidate) -> None:
+def _say_nothing(field: Field, leader: Recorded) -> None:
     leader.kubernetes.deliver_replies = False
 
 
