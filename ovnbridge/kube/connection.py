@@ -13,6 +13,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Literal, TypeAlias
 
 import aiohttp
@@ -45,6 +46,11 @@ KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_K
 UNSAFE_SEGMENT = re.compile(r"[/%?#\x00-\x20]|^\.\.?$")
 
 
+before_sending: ContextVar[Callable[[], None]] = ContextVar("before_sending", default=lambda: None)
+"""Called when the bytes of a request with a body go out now; an ApiError that it raises is raised instead. The process
+may have been paused since the request was made: while it connected, or before the task that writes had its turn."""
+
+
 class ApiError(Exception):
     """The server's refusal, or (status 0) the lack of an answer: then the outcome of a write is unknown."""
 
@@ -67,6 +73,23 @@ class ApiError(Exception):
         return self.status == 0
 
 
+class _Request(aiohttp.ClientRequest):
+    async def write_bytes(
+        self,
+        writer: aiohttp.abc.AbstractStreamWriter,
+        conn: aiohttp.connector.Connection,
+        content_length: int | None = None,
+    ) -> None:
+        """See `before_sending`. The head of the request waits for the body."""
+        try:
+            before_sending.get()()
+        except ApiError as error:
+            assert conn.protocol is not None
+            conn.protocol.set_exception(error)
+        else:
+            await super().write_bytes(writer, conn, content_length)
+
+
 class Connection:
     """See the module's docstring. Made by `open`, ended by `close`."""
 
@@ -86,6 +109,7 @@ class Connection:
         self._session = aiohttp.ClientSession(
             connector=credentials.connector,
             connector_owner=False,
+            request_class=_Request,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,

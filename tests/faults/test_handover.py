@@ -6,6 +6,7 @@ import signal
 import time
 
 from tests.faults.candidates import Field
+from tests.support.ovsdb import eventually
 
 
 async def test_an_orderly_stop_hands_over_at_once(field: Field) -> None:
@@ -36,11 +37,14 @@ async def test_after_kill_9_the_lease_is_waited_for(field: Field) -> None:
 
 
 async def test_a_leader_that_slept_through_its_lease_writes_nothing(field: Field) -> None:
-    leader, standby = await field.pair(lease=3)
+    leader, standby = await field.pair(lease=10)
+    begun = len(leader.written())
+    for number in range(200):
+        field.pod("a", f"during-{number}", "node-2")
+    await eventually(lambda: len(leader.written()) > begun + 30, "work half done")
     leader.process.send_signal(signal.SIGSTOP)
     paused = time.monotonic()
-    for number in range(5):
-        field.pod("a", f"during-{number}", "node-2")  # the news wait in the sleeper's sockets
+    assert len(field.leases()) < 200, "nothing is left that it would do when it wakes up"
     await field.settle()
     taken = standby.first_write(paused)
     field.delete("a", "during-0")
