@@ -21,6 +21,12 @@ _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
+class Unusable(Exception):
+    """What a process was told cannot be used; the text says what to change. Ends it with one line, and no traceback."""
+
+    exit_status = 1
+
+
 def boolean(text: str) -> bool:
     """Go's strconv.ParseBool. Raises ValueError for anything else."""
     if text in _TRUE:

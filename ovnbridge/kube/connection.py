@@ -8,10 +8,12 @@ except once after a 401 with a new token.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Literal, TypeAlias
 
 import aiohttp
@@ -21,6 +23,8 @@ import orjson
 from ovnbridge.kube.credentials import Credentials, CredentialsError, load_credentials
 from ovnbridge.kube.wire import UNREADABLE, Status, statuses
 from ovnbridge.model.resource import Resource
+
+log = logging.getLogger(__name__)
 
 Params: TypeAlias = Mapping[str, str | int]
 PatchKind: TypeAlias = Literal["merge", "strategic", "json", "apply"]
@@ -40,6 +44,11 @@ READ_BUFFER = 1 << 20
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 # A path segment that means another object, or none, never reaches the server.
 UNSAFE_SEGMENT = re.compile(r"[/%?#\x00-\x20]|^\.\.?$")
+
+
+before_sending: ContextVar[Callable[[], None]] = ContextVar("before_sending", default=lambda: None)
+"""Called when the bytes of a request with a body go out now; an ApiError that it raises is raised instead. The process
+may have been paused since the request was made: while it connected, or before the task that writes had its turn."""
 
 
 class ApiError(Exception):
@@ -64,6 +73,23 @@ class ApiError(Exception):
         return self.status == 0
 
 
+class _Request(aiohttp.ClientRequest):
+    async def write_bytes(
+        self,
+        writer: aiohttp.abc.AbstractStreamWriter,
+        conn: aiohttp.connector.Connection,
+        content_length: int | None = None,
+    ) -> None:
+        """See `before_sending`. The head of the request waits for the body."""
+        try:
+            before_sending.get()()
+        except ApiError as error:
+            assert conn.protocol is not None
+            conn.protocol.set_exception(error)
+        else:
+            await super().write_bytes(writer, conn, content_length)
+
+
 class Connection:
     """See the module's docstring. Made by `open`, ended by `close`."""
 
@@ -83,6 +109,7 @@ class Connection:
         self._session = aiohttp.ClientSession(
             connector=credentials.connector,
             connector_owner=False,
+            request_class=_Request,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER,
@@ -96,6 +123,7 @@ class Connection:
         if credentials.proxy:
             self._options["proxy"] = credentials.proxy
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._silent_since: float | None = None
 
     @classmethod
     async def open(
@@ -170,15 +198,14 @@ class Connection:
                 timeout=self._client_timeout(self._timeout if timeout is None else timeout),
                 **self._options,
             ) as response:
+                self._answered()
                 status = response.status
                 reply = await response.read()
                 if 200 <= status < 300:
                     return reply
                 raise _refusal(status, response.reason, reply, response.headers.get("Retry-After"))
-        except CredentialsError as error:
-            raise ApiError(0, "Unreachable", str(error)) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _unreachable(method, path, error) from error
+        except (CredentialsError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._not_answered(_unreachable(method, path, error)) from error
         finally:
             if self._on_request is not None:
                 self._on_request(method, status, time.perf_counter() - started)
@@ -194,12 +221,15 @@ class Connection:
     async def stream(self, path: str, params: Params, *, idle_timeout: float) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a watch until the server ends it. Close the generator (`aclosing`) to end it here."""
         headers: dict[str, str] = {}
+        begun = False
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout)
         try:
             await self._credentials.authorize(headers)
             async with self._session.get(
                 self._credentials.url + path, params=params, headers=headers, timeout=timeout, **self._options
             ) as response:
+                begun = True
+                self._answered()
                 if response.status != 200:
                     reply = await response.content.read(1 << 16)
                     if response.status == 401:
@@ -209,10 +239,22 @@ class Connection:
                     _keep_alive(response.connection.transport)
                 async for line in _lines(response.content):
                     yield line
-        except CredentialsError as error:
-            raise ApiError(0, "Unreachable", str(error)) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _unreachable("WATCH", path, error) from error
+        except (CredentialsError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            lost = _unreachable("WATCH", path, error)
+            raise lost if begun else self._not_answered(lost) from error
+
+    # ---- whether the server answers, told once for all who ask
+
+    def _not_answered(self, error: ApiError) -> ApiError:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+            log.warning("no answer from the API server server=%s error=%s", self.url, error.message)
+        return error
+
+    def _answered(self) -> None:
+        if self._silent_since is not None:
+            silent, self._silent_since = time.monotonic() - self._silent_since, None
+            log.warning("the API server answers again server=%s seconds=%.1f", self.url, silent)
 
     # ---- objects
 
@@ -361,4 +403,4 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
             parts.append(rest)
             size += len(rest)
             if size > LONGEST_LINE:
-                raise ApiError(0, "LineTooLong", f"a watch event of more than {LONGEST_LINE} bytes")
+                raise ApiError(500, "LineTooLong", f"a watch event of more than {LONGEST_LINE} bytes")

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 2.0
 WATCH_SECONDS = 120
+# A watch that ended sooner did not work, and is not asked for again at once.
+STABLE_SECONDS = 1.0
 # How often a leader looks at its clock: bounds how late it notices that the machine was suspended.
 TICK_SECONDS = 1.0
 
@@ -113,6 +115,7 @@ class Elector:
         self._seen_at = 0.0
         self._renewed = -math.inf
         self._transitions = 0
+        self._problem = ""
 
     async def run(self, lead: Callable[[Leadership], Awaitable[None]]) -> None:
         """Wait for the lease, run `lead` while it is held, return when leadership has ended.
@@ -161,9 +164,12 @@ class Elector:
                         if await self._hold():
                             return
                     backoff.reset()
+                    self._problem = ""
                     wait = min(self._retry * self._random.uniform(0.8, 1.2), self._rival_until() - self._clock())
                 except (ApiError, TimeoutError) as error:
-                    log.info("lease not acquired lease=%s error=%r", self._place, error)
+                    level = logging.DEBUG if repr(error) == self._problem else logging.WARNING
+                    self._problem = repr(error)
+                    log.log(level, "lease not acquired lease=%s error=%r", self._place, error)
                     wait = backoff.next()
                 try:
                     async with asyncio.timeout(max(wait, 0.01)):
@@ -183,19 +189,26 @@ class Elector:
             "timeoutSeconds": WATCH_SECONDS,
         }
         while True:
+            started = self._clock()
             try:
                 async with aclosing(self._connection.stream(path, params, idle_timeout=WATCH_SECONDS + 10)) as lines:
                     async for line in lines:
                         event = decode(_watch_events, line)
-                        self._see(event.object.spec)
-                        if not event.object.spec.holder_identity:
-                            self._free.set()
+                        # Not an ERROR, and deleting the lease does not stop its holder.
+                        if event.type in ("ADDED", "MODIFIED"):
+                            self._see(event.object.spec)
+                            if not event.object.spec.holder_identity:
+                                self._free.set()
             except (ApiError, *UNREADABLE) as error:
                 log.debug("lease watch failed lease=%s error=%s", self._place, error)
-            await asyncio.sleep(self._retry * self._random.uniform(0.8, 1.2))
+            if self._clock() - started < STABLE_SECONDS:
+                await asyncio.sleep(self._retry * self._random.uniform(0.8, 1.2))
 
     def _see(self, spec: _Spec) -> None:
         if spec != self._seen:
+            holder = spec.holder_identity
+            if holder and holder != self._identity and (self._seen is None or holder != self._seen.holder_identity):
+                log.info("the lease is held lease=%s holder=%s", self._place, holder)
             self._seen, self._seen_at = spec, self._clock()
 
     def _rival_until(self) -> float:

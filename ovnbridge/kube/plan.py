@@ -7,6 +7,7 @@ Why merge patches guarded by versions for finalizers: a merge patch replaces the
 resourceVersion it was derived from, and the server answers 409 when anybody changed the object since. A JSON patch
 with a `test` on the old list would do as well, but a failed test comes back as 422, the same as invalid content.
 All patches carry the uid: a patch for a pod that was deleted must not land on its namesake (422 from the server).
+For the status of a custom resource the server does not look at it, only at the version: statuses are guarded too.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def plan_writes(
     if patch:
         writes.append(Write("patch", _identified(patch, actual.metadata.uid), guarded=guarded))
     if status:
-        writes.append(Write("patch", _identified({"status": status}, actual.metadata.uid), subresource="status"))
+        body = _identified({"status": status}, actual.metadata.uid)
+        writes.append(Write("patch", body, subresource="status", guarded=True))
     return tuple(writes)
 
 

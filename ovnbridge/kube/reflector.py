@@ -201,6 +201,7 @@ class Reflector(Generic[T]):
                 self._problem("list", error)
                 await self._sleep(max(self._backoff.next(), error.retry_after or 0.0))
             else:
+                self._works()
                 return
 
     async def _list(self) -> None:
@@ -229,7 +230,7 @@ class Reflector(Generic[T]):
             try:
                 page = decode(pages, body)
             except UNREADABLE as error:
-                raise ApiError(0, "MalformedList", str(error)) from error
+                raise ApiError(500, "MalformedList", str(error)) from error
             del body
             await self._decode_items(page.items or [], objects, versions)
             if not page.metadata.continue_token:
@@ -351,7 +352,7 @@ class Reflector(Generic[T]):
             raise _Relist(f"event of unknown type {event.type[:40]!r}")
         self._version = head.metadata.resource_version
         self.events += 1
-        self._last_problem = ""
+        self._works()
 
     # ---- objects
 
@@ -385,8 +386,16 @@ class Reflector(Generic[T]):
         return f"{self.resource.plural}.{self.resource.group}".rstrip(".")
 
     def _problem(self, verb: str, error: ApiError) -> None:
-        """Log a failure once, not at every attempt."""
+        """Log a failure once, not at every attempt; that the server is away, the connection tells for all kinds."""
         problem = f"{verb} {error.status} {error.reason}"
-        level = logging.DEBUG if problem == self._last_problem else logging.WARNING
-        self._last_problem = problem
+        if error.unreachable or problem == self._last_problem:
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING
+            self._last_problem = problem
         log.log(level, "%s failed resource=%s error=%s", verb, self._name, error)
+
+    def _works(self) -> None:
+        if self._last_problem:
+            log.info("works again resource=%s after=%s", self._name, self._last_problem.replace(" ", "_"))
+            self._last_problem = ""

@@ -311,19 +311,23 @@ class Writer:
         return False
 
     async def _guarded(self, kind: str, key: str, write: Write) -> dict[str, Any]:
-        """The body of a guarded patch, with the version of what it was derived from."""
+        """The body of a guarded patch, with the version of what it was derived from; 409 when that is gone."""
+        metadata = write.body.get("metadata", {})
+        before = self._objects.get(kind, key)
         version = self._version(kind, key) if self._version is not None else ""
         if not version:
-            before = self._objects.get(kind, key)
-            head = await self._read(kind, key)
-            version = head.metadata.resource_version
-            after = self._objects.get(kind, key)
-            if before is None or after is None or before.metadata.finalizers != after.metadata.finalizers:
-                raise ApiError(409, "Conflict", "changed since it was read")
-        return {**write.body, "metadata": {**write.body["metadata"], "resourceVersion": version}}
+            version = (await self._read(kind, key)).metadata.resource_version
+        after = self._objects.get(kind, key)
+        if before is None or after is None or before.metadata.finalizers != after.metadata.finalizers:
+            raise ApiError(409, "Conflict", "changed since it was read")
+        if after.metadata.uid != metadata.get("uid", ""):
+            raise ApiError(409, "Conflict", "another one of this name has come since")
+        return {**write.body, "metadata": {**metadata, "resourceVersion": version}}
 
     def _accept(self, kind: str, reply: bytes) -> None:
-        self._outage.reset()
+        if self._outage.failures:
+            log.info("writes go on")
+            self._outage.reset()
         self._observe(kind, reply)
 
     async def _read(self, kind: str, key: str) -> Head:
@@ -377,7 +381,8 @@ class Writer:
             if loop.time() >= self._paused_until:
                 delay = max(self._outage.next(), delay)
                 self.stats.paused_seconds += delay
-                log.warning("writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
+                level = logging.WARNING if self._outage.failures == 1 else logging.DEBUG
+                log.log(level, "writes paused seconds=%.1f kind=%s key=%s error=%s", delay, kind, key, error)
             self._paused_until = max(self._paused_until, loop.time() + delay)
             if error.status == 429:
                 self._lanes.put_back(entry)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 
 from ovnbridge.observe.metrics import Metrics
+from ovnbridge.settings import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class HealthServer:
         self._refresh.append(refresh)
 
     async def listen(self, host: str, port: int) -> None:
-        """Serve on one more address. Raises OSError when it cannot be bound."""
+        """Serve on one more address. Raises Unusable when it cannot be bound."""
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", lambda _: self._checks(self._live))
@@ -62,7 +63,10 @@ class HealthServer:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        try:
+            await web.TCPSite(runner, host, port, reuse_address=True).start()
+        except OSError as error:
+            raise Unusable(f"health and metrics cannot be served on {host}:{port}: {error.strerror}") from error
         log.info("health and metrics listening address=%s port=%d", host, port)
 
     @property

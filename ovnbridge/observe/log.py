@@ -4,8 +4,47 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from typing import Final
 
 import structlog
+
+BURST: Final = 60
+"""Lines of one kind that are told at once."""
+REFILL: Final = 3.0
+"""Seconds for one more."""
+_KINDS: Final = 1000
+
+
+class Bounded(logging.Filter):
+    """Bounds how often lines of one kind (logger and text, whatever the values in it) are told, as OVS does it.
+
+    A thousand rows that are refused are a thousand events on objects, and need not be a thousand lines. The first line
+    after a gap says how many were left out. Debugging lines are not bounded.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}  # → tokens, at what time, lines left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        tokens, since, left_out = self._kinds.get(kind, (float(BURST), now, 0))
+        tokens = min(float(BURST), tokens + (now - since) / REFILL)
+        if tokens < 1.0:
+            self._kinds[kind] = (tokens, now, left_out + 1)
+            return False
+        if len(self._kinds) > _KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = (tokens - 1.0, now, 0)
+        if left_out:
+            record.left_out = left_out
+        return True
 
 
 def configure(*, verbosity: int = 0, json: bool = False) -> None:
@@ -32,6 +71,7 @@ def configure(*, verbosity: int = 0, json: bool = False) -> None:
             ],
         )
     )
+    handler.addFilter(Bounded())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbosity >= 3 else logging.INFO if verbosity >= 0 else logging.WARNING)

@@ -19,6 +19,7 @@ _CAUSES: Final = (
     ("not served", "not_served"),
     ("cancelled our monitor", "cancelled"),
     ("CERTIFICATE", "tls"),
+    ("TLS file", "tls"),
     ("SSL", "tls"),
     ("closed", "closed"),
     ("ConnectionReset", "closed"),

@@ -37,7 +37,8 @@ StateListener: TypeAlias = Callable[[str, str, str], None]
 
 _NO_TRANSACTION = "00000000-0000-0000-0000-000000000000"
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
-_SERVER_TABLES = {"Database": server.COLUMNS}
+_SAY_AGAIN = 60.0
+"""Seconds after which a failure that goes on is told again; in between only to those who debug."""
 _LARGE = 10_000
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Database:
         self._server_changed = asyncio.Event()
         self._transaction = _NO_TRANSACTION
         self._cluster: str | None = None
+        self._told: dict[tuple[str, str], float] = {}  # (remote, why it failed) → when that was logged
 
     @property
     def connected(self) -> bool:
@@ -156,10 +158,10 @@ class Database:
 
     async def run(self) -> None:
         """Connect, replicate, reconnect, for ever. Cancel to stop."""
-        delay = _FIRST_DELAY
+        delay, loop = _FIRST_DELAY, asyncio.get_running_loop()
         while True:
             for text, remote in zip(self._texts, self._remotes, strict=True):
-                generation = self.generation
+                generation, began = self.generation, loop.time()
                 try:
                     await self._connection(text, remote)
                 except SessionLost as error:
@@ -169,7 +171,9 @@ class Database:
                 finally:
                     self._session = None
                     self.synced.clear()
-                if self.generation != generation:  # it had worked: someone else may be the leader at once
+                # It had worked for a while: someone else may be the leader at once. A server that takes us in and drops
+                # us again and again is not to load everything at that rate.
+                if self.generation != generation and loop.time() - began > _LAST_DELAY:
                     delay = _FIRST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, _LAST_DELAY)
@@ -223,18 +227,20 @@ class Database:
 
     def _judge(self) -> server.ServerRow:
         """What the server says about itself; leaves one that will not do."""
-        row = server.find(self._server_rows.get("Database", {}), self.name)
+        served = self._server_rows.get("Database", {})
+        if (row := server.find(served, self.name)) is None:
+            raise SessionLost(server.not_served(served))
         index = self.server.index if self.server is not None else 0
         reason = server.refusal(row, leader_only=self._leader_only, least_index=index, cluster=self._cluster)
-        if row is None or reason is not None:
-            raise SessionLost(reason or "")
+        if reason is not None:
+            raise SessionLost(reason)
         return row
 
     async def _meet(self, session: Session) -> DatabaseSchema:
         """Learn the server's role and schema; raises SessionLost if it will not do."""
         await session.send("set_db_change_aware", [True])
         self._server_changed.clear()
-        served = DatabaseSchema.from_json(await session.send("get_schema", ["_Server"]))
+        served = _schema(await session.send("get_schema", ["_Server"]))
         known = tuple(c for c in server.COLUMNS if served.has_column("Database", c))
         self._server_tables = Tables(served, {"Database": known})
         await session.send(
@@ -247,7 +253,7 @@ class Database:
             row = self._judge()
         self.server, self._cluster = row, row.cid
         # Not the row's own copy: OVS 3.1 leaves that at the old version after `ovsdb-client convert`.
-        return DatabaseSchema.from_json(await session.send("get_schema", [self.name]))
+        return _schema(await session.send("get_schema", [self.name]))
 
     def _prepare(self, schema: DatabaseSchema) -> None:
         """Choose the columns that this server knows. Where they, the schema or the conditions are not those that `rows`
@@ -282,12 +288,15 @@ class Database:
         """The reply to our monitor request: a difference to what we have, or everything."""
         assert self._tables is not None
         assert self._session is not None
-        found, transaction, updates = result
+        try:
+            found, transaction, updates = result
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"monitor reply is malformed: {error}") from error
         result.clear()
         if found:
             for table in self._columns:
                 self.rows.setdefault(table, {})
-            changes = self._tables.apply(self.rows, updates)
+            changes = self._apply(self._tables, updates)
         else:
             changes = await self._resynchronise(self._tables, updates)
         self._transaction = transaction
@@ -313,38 +322,67 @@ class Database:
             gc.freeze()  # keeps later collections from walking through the replica
         return changes
 
+    def _apply(self, decoder: Tables, updates: Any) -> Changes:
+        """Apply an incremental update; raises ProtocolError, after which everything is loaded anew."""
+        changes: Changes = {}
+        try:
+            decoder.apply(self.rows, updates, changes)
+        except ProtocolError:
+            self._transaction = _NO_TRANSACTION  # differences of sets must not be applied twice
+            self._publish(changes)
+            raise
+        return changes
+
     async def _notified(self, method: str, params: list[Any]) -> None:
-        if method == "update3" and params[0] == [self.name, "rows"]:
-            assert self._tables is not None
-            changes = self._tables.apply(self.rows, params[2])
-            self._transaction = params[1]
-            if changes:
-                self._publish(changes)
-        elif method == "update2" and params[0] == [self.name, "server"]:
-            assert self._server_tables is not None
-            self._server_tables.apply(self._server_rows, params[1])
-            self._server_changed.set()
-        elif method == "monitor_canceled":
-            raise SessionLost("the server cancelled our monitor")
-        else:
-            log.debug("ovsdb_notification_ignored", extra={"database": self.name, "method": method})
+        match method, params:
+            case "update3", [[self.name, "rows"], transaction, updates] if self._tables is not None:
+                changes = self._apply(self._tables, updates)
+                self._transaction = transaction
+                if changes:
+                    self._publish(changes)
+            case "update2", [[self.name, "server"], updates] if self._server_tables is not None:
+                self._server_tables.apply(self._server_rows, updates, {})
+                self._server_changed.set()
+            case "monitor_canceled", _:
+                raise SessionLost("the server cancelled our monitor")
+            case _:
+                log.debug("ovsdb_notification_ignored", extra={"database": self.name, "method": method})
 
     def _publish(self, changes: Changes) -> None:
         for listener in self._listeners:
             listener(changes)
 
     def _state(self, state: str, reason: str) -> None:
-        level = logging.DEBUG if state == "connecting" else logging.INFO
         fields = {"database": self.name, "remote": self.remote, "state": state, "reason": reason}
-        log.log(level, "ovsdb_connection", extra=fields)
+        log.log(self._level(state, reason), "ovsdb_connection", extra=fields)
         for listener in self._state_listeners:
             listener(state, self.remote, reason)
+
+    def _level(self, state: str, reason: str) -> int:
+        """How loud a state is told: a failure once, and again each minute as long as nothing works."""
+        if state == "connecting":
+            return logging.DEBUG
+        if state not in ("disconnected", "failed"):
+            self._told.clear()
+            return logging.INFO
+        now, place = asyncio.get_running_loop().time(), (self.remote, reason)
+        if now - self._told.get(place, -_SAY_AGAIN) < _SAY_AGAIN:
+            return logging.DEBUG
+        self._told[place] = now
+        return logging.WARNING
+
+
+def _schema(document: Any) -> DatabaseSchema:
+    try:
+        return DatabaseSchema.from_json(document)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ProtocolError(f"not a schema: {error!r}") from error
 
 
 def _checked(results: Any, count: int) -> list[Any]:
     """The results of a transaction of `count` operations; raises what they say (RFC 7047, 4.1.3)."""
     if not isinstance(results, list):
-        raise ProtocolError("transaction reply is not an array")
+        raise OutcomeUnknown("transaction reply is not an array")
     for index, result in enumerate(results):
         if isinstance(result, dict) and "error" in result:
             error, details = str(result["error"]), str(result.get("details", ""))

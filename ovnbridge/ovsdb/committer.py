@@ -201,22 +201,26 @@ class Committer:
             task.add_done_callback(self._ended)
 
     def _fill(self, transaction: Transaction) -> list[RowKey]:
-        """Take keys until the transaction is full or the slice is over; returns those that need nothing."""
+        """Take keys until the transaction is full or the slice is over; returns those that it does not hold."""
         clean: list[RowKey] = []
         loop, differ = asyncio.get_running_loop(), self._differ
         ends = loop.time() + _SLICE
         group = self._groups.popleft() if self._groups else None
         taken, again = self._taken, self._again
         setbacks = self._setbacks or None
+        tables = self._database.schema.tables if self._database.schema is not None else {}
         for count, key in enumerate(group if group is not None else self._dirty.drain(), 1):
             taken[key] = None
             if again:
                 again.pop(key, None)
             if setbacks is not None:
                 setbacks.retry(key)
-            if changes := differ(*key):
+            if not (changes := differ(*key)):
+                clean.append(key)
+            elif key[0] in tables:
                 transaction.add(key, changes)
             else:
+                self._hold(key, f"this version of OVN has no table {key[0]}")
                 clean.append(key)
             if group is None and (len(transaction) >= self._max_items or (not count % 32 and loop.time() > ends)):
                 break

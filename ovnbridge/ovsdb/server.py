@@ -41,10 +41,14 @@ def find(rows: Mapping[str, Mapping[str, Any]], database: str) -> ServerRow | No
     return None
 
 
-def refusal(row: ServerRow | None, *, leader_only: bool, least_index: int, cluster: str | None) -> str | None:
+def not_served(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a server without a row of the wanted database must not be used; names those that it has."""
+    others = sorted(row["name"] for row in rows.values() if not row["name"].startswith("_"))
+    return f"database not served here, but {', '.join(others) or 'none'}"
+
+
+def refusal(row: ServerRow, *, leader_only: bool, least_index: int, cluster: str | None) -> str | None:
     """Why this server must not be used, or None."""
-    if row is None:
-        return "database not served here"
     if not row.connected:
         return "server is not connected to its cluster"
     if not row.clustered:

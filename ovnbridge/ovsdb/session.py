@@ -53,11 +53,6 @@ class Session:
         """Whether requests can still be sent."""
         return not self._lost.done()
 
-    @property
-    def backlog(self) -> int:
-        """Bytes handed over for sending which the kernel has not taken yet."""
-        return self._writer.transport.get_write_buffer_size()
-
     def close(self, reason: str) -> None:
         """End the session: `closed` is called, then requests fail and `run()` raises SessionLost with this reason."""
         if not self._lost.done():

@@ -23,6 +23,8 @@ Rows: TypeAlias = dict[str, dict[str, RowValues]]
 
 _SLICE = 1000
 _ABSENT: Any = object()
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""What decoding raises when rows are not what schema and protocol say."""
 
 
 class SetDelta(msgspec.Struct, frozen=True, gc=False):
@@ -60,9 +62,8 @@ class _Codec:
             row[name] = value if decode is None else decode(value)
         return row
 
-    def modify(self, row: RowValues, wire: Mapping[str, Any]) -> dict[str, Any]:
-        """Apply a difference; returns the old values."""
-        old: dict[str, Any] = {}
+    def modify(self, row: RowValues, wire: Mapping[str, Any], old: dict[str, Any]) -> None:
+        """Apply a difference; the old values go into `old`."""
         for name, value in wire.items():
             column = self.columns[name]
             if column.kind is Kind.SET:
@@ -76,7 +77,6 @@ class _Codec:
             if new != before:
                 old[name] = before
                 row[name] = new
-        return old
 
     def _modify_set(self, row: RowValues, name: str, wire: Any) -> SetDelta:
         current = row[name]
@@ -114,32 +114,40 @@ class Tables:
         return {table: {} for table in self.columns}
 
     async def load(self, updates: dict[str, Any]) -> Rows:
-        """Rows of a complete dump, decoded in slices; consumes `updates` so that memory is freed on the way."""
+        """Rows of a complete dump, decoded in slices; consumes `updates` so that memory is freed on the way.
+
+        Raises ProtocolError.
+        """
         rows = self.empty()
         count = 0
-        for table in list(updates):
-            codec, wire, into = self._codecs[table], updates.pop(table), rows[table]
-            while wire:
-                uuid, change = wire.popitem()
-                into[uuid] = codec.row(change.get("initial") or change.get("insert") or {})
-                count += 1
-                if count % _SLICE == 0:
-                    await asyncio.sleep(0)
+        try:
+            for table in list(updates):
+                codec, wire, into = self._codecs[table], updates.pop(table), rows[table]
+                while wire:
+                    uuid, change = wire.popitem()
+                    into[uuid] = codec.row(change.get("initial") or change.get("insert") or {})
+                    count += 1
+                    if count % _SLICE == 0:
+                        await asyncio.sleep(0)
+        except _MALFORMED as error:
+            raise ProtocolError(f"rows do not fit the schema: {error!r}") from error
         return rows
 
-    def apply(self, rows: Rows, updates: Mapping[str, Any]) -> Changes:
-        """Apply an incremental update; returns what changed."""
-        changes: Changes = {}
+    def apply(self, rows: Rows, updates: Mapping[str, Any], changes: Changes) -> None:
+        """Apply an incremental update; what changed goes into `changes`, also what did before a ProtocolError."""
         try:
             for table, wire in updates.items():
-                if changed := self._apply_table(self._codecs[table], rows[table], wire):
-                    changes[table] = changed
-        except KeyError as error:
-            raise ProtocolError(f"update does not fit the replica: {error}") from error
-        return changes
+                changed = changes.setdefault(table, {})
+                self._apply_table(self._codecs[table], rows[table], wire, changed)
+                if not changed:
+                    del changes[table]
+        except _MALFORMED as error:
+            raise ProtocolError(f"update does not fit the replica: {error!r}") from error
 
-    def _apply_table(self, codec: _Codec, rows: dict[str, RowValues], wire: Mapping[str, Any]) -> dict[str, RowChange]:
-        changed: dict[str, RowChange] = {}
+    @staticmethod
+    def _apply_table(
+        codec: _Codec, rows: dict[str, RowValues], wire: Mapping[str, Any], changed: dict[str, RowChange]
+    ) -> None:
         decode = codec.row
         for uuid, change in wire.items():
             ((operation, values),) = change.items()
@@ -148,8 +156,12 @@ class Tables:
                 changed[uuid] = RowChange(None, new)
             elif operation == "modify":
                 row = rows[uuid]
-                if old := codec.modify(row, values):
-                    changed[uuid] = RowChange(old, row)
+                old: dict[str, Any] = {}
+                try:
+                    codec.modify(row, values, old)
+                finally:
+                    if old:
+                        changed[uuid] = RowChange(old, row)
             elif operation == "delete":
                 if (gone := rows.pop(uuid, None)) is not None:
                     changed[uuid] = RowChange(gone, None)
@@ -162,7 +174,6 @@ class Tables:
                 elif old := row_difference(known, new):
                     replace(known, new)
                     changed[uuid] = RowChange(old, known)
-        return changed
 
 
 def row_difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ Used by `client.py` at every (re)connect; TLS files are read anew each time, so 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Iterator
 
 import msgspec
 
@@ -51,9 +53,21 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(files.ca_certificate)
-    context.load_cert_chain(files.certificate, files.private_key)
+    with _naming(files.ca_certificate):
+        context.load_verify_locations(files.ca_certificate)
+    with _naming(files.certificate, files.private_key):
+        # With a password, even none, an encrypted key is an error; without, it would be asked for on the terminal.
+        context.load_cert_chain(files.certificate, files.private_key, password="")
     return context
+
+
+@contextlib.contextmanager
+def _naming(*files: str) -> Iterator[None]:
+    """Say which files an error of the TLS library, which says nothing, is about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"TLS file {', '.join(files)}: {error.strerror or error}") from error
 
 
 async def connect(

@@ -19,6 +19,7 @@ from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, SB_COLUMNS, ControllerState, Sinks
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
+from ovnbridge.kube.connection import Connection
 from ovnbridge.kube.figures import figures as kubernetes_figures
 from ovnbridge.kube.lease import Elector, Leadership
 from ovnbridge.kube.writer import Writer
@@ -37,6 +38,7 @@ from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_file
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
+from ovnbridge.settings import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -61,26 +63,29 @@ class Controller:
         self._shared = shared
         remotes = northbound_remotes(settings.ovn_nb_addr)
         if not remotes:
-            raise ValueError("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
-        self.database = self._database("OVN_Northbound", remotes, NB_COLUMNS)
+            raise Unusable("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
+        self.database = self._database("OVN_Northbound", "--ovn-nb-addr", remotes, NB_COLUMNS)
         remotes = southbound_remotes(settings.ovn_sb_addr)
-        self.southbound = self._database("OVN_Southbound", remotes, SB_COLUMNS) if remotes else None
+        self.southbound = self._database("OVN_Southbound", "--ovn-sb-addr", remotes, SB_COLUMNS) if remotes else None
         self.state = ControllerState(self.database, self.southbound)
         self.leading = False
         self._writer: Writer | None = None
         self._committers: dict[str, Committer] = {}
         """By the name of their database, while leading."""
 
-    def _database(self, name: str, remotes: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Database:
+    def _database(self, name: str, flag: str, remotes: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Database:
         settings = self._settings
-        return Database(
-            name=name,
-            remotes=remotes,
-            tls=tls_files(settings),
-            columns=columns,
-            probe_interval=float(settings.ovsdb_inactivity_timeout),
-            connect_timeout=float(settings.ovsdb_con_timeout),
-        )
+        try:
+            return Database(
+                name=name,
+                remotes=remotes,
+                tls=tls_files(settings),
+                columns=columns,
+                probe_interval=float(settings.ovsdb_inactivity_timeout),
+                connect_timeout=float(settings.ovsdb_con_timeout),
+            )
+        except ValueError as error:
+            raise Unusable(f"{flag}: {error}") from error
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -90,6 +95,7 @@ class Controller:
             await shared.health.listen("0.0.0.0", settings.pprof_port)
         checks = SelfChecks(shared.health, self.state.reactor.self_check, remote=settings.self_check_remote)
         shared.objects.subscribe(self.state.source)
+        elector = self._elector(await shared.connection())
         cache = await shared.cache()
         for resource, decoder in KINDS:
             cache.want(resource, decoder, optional=resource.kind in OPTIONAL_KINDS)
@@ -108,28 +114,25 @@ class Controller:
             tasks.create_task(self.state.reactor.run(), name="reactor")
             tasks.create_task(checks.every(settings.self_check_interval), name="self-check")
             try:
-                await self._elect(cache)
+                await elector.run(lambda leadership: self._lead(leadership, cache))
             except* Deposed as refused:
                 raise LeadershipLost(f"NB has a newer leader: {refused.exceptions[0]}") from refused
             raise LeadershipLost("the leader lease is lost; starting anew is the simplest correct way on")
 
-    async def _elect(self, cache: Cache) -> None:
-        connection = await self._shared.connection()
-        identity = self._settings.pod_name or f"{socket.gethostname()}-{os.getpid()}"
-        elector = Elector(
-            connection,
-            self._settings.pod_namespace,
-            "kube-ovn-controller",
-            identity,
-            duration=self._settings.leader_elect_lease_duration,
-            renew_deadline=self._settings.leader_elect_renew_deadline,
-            retry=self._settings.leader_elect_retry_period,
-        )
-
-        async def lead(leadership: Leadership) -> None:
-            await self._lead(leadership, cache)
-
-        await elector.run(lead)
+    def _elector(self, connection: Connection) -> Elector:
+        settings = self._settings
+        try:
+            return Elector(
+                connection,
+                settings.pod_namespace,
+                "kube-ovn-controller",
+                settings.pod_name or f"{socket.gethostname()}-{os.getpid()}",
+                duration=settings.leader_elect_lease_duration,
+                renew_deadline=settings.leader_elect_renew_deadline,
+                retry=settings.leader_elect_retry_period,
+            )
+        except ValueError as error:
+            raise Unusable(f"--leader-elect-…: {error}") from error
 
     async def _lead(self, leadership: Leadership, cache: Cache) -> None:
         """Write until leadership ends, which cancels this."""

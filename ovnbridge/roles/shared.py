@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ovnbridge.kube.cache import Cache
-from ovnbridge.kube.connection import Connection
+from ovnbridge.kube.connection import ApiError, Connection
 from ovnbridge.kube.reflector import Sink, SteppedSink
 from ovnbridge.model.resource import Resource
 from ovnbridge.observe.http import HealthServer
 from ovnbridge.observe.kubernetes import request_observer
+from ovnbridge.settings import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,15 @@ class Shared:
         """Readiness and liveness checks, metrics, listeners."""
 
     async def connection(self) -> Connection:
-        """The Kubernetes connection (kubeconfig flag, $KUBECONFIG, in-cluster)."""
+        """The Kubernetes connection (kubeconfig flag, $KUBECONFIG, in-cluster). Raises Unusable."""
         async with self._lock:
             if self._connection is None:
-                self._connection = await Connection.open(
-                    kubeconfig=self._kubeconfig or None, on_request=request_observer(self.health.metrics)
-                )
+                try:
+                    self._connection = await Connection.open(
+                        kubeconfig=self._kubeconfig or None, on_request=request_observer(self.health.metrics)
+                    )
+                except ApiError as error:
+                    raise Unusable(error.message) from error
             return self._connection
 
     async def cache(self) -> Cache:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovnbridge.kube.connection import JSON, ApiError, Connection, Params
+from ovnbridge.kube.connection import JSON, ApiError, Connection, Params, before_sending
 from ovnbridge.kube.lease import Leadership
 from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.ovsdb.fence import NORTHBOUND_TABLE, Fence
@@ -48,8 +48,17 @@ class TermConnection(Connection):
         timeout: float | None = None,
     ) -> bytes:
         """See `Connection.request`; raises ApiError without sending anything after the term."""
-        if method != "GET" and not self._leadership.valid():
+        if method == "GET":
+            return await self._shared.request(method, path, params=params, timeout=timeout)
+        self._check()
+        token = before_sending.set(self._check)
+        try:
+            return await self._shared.request(
+                method, path, params=params, body=body, content_type=content_type, timeout=timeout
+            )
+        finally:
+            before_sending.reset(token)
+
+    def _check(self) -> None:
+        if not self._leadership.valid():
             raise ApiError(0, "Deposed", "the time until which we lead is over")
-        return await self._shared.request(
-            method, path, params=params, body=body, content_type=content_type, timeout=timeout
-        )

@@ -1122,6 +1122,30 @@ async def test_custom_status_subresource(api: Client, ns: str, group: str) -> No
     assert (wrong.code, wrong.fields) == (422, ["status.phase"])
 
 
+async def test_a_patch_for_another_incarnation(api: Client, ns: str, group: str) -> None:
+    """The uid guards a patch, but not one of a custom resource's status: there only the version does."""
+    other = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}}
+    await made(api, maps(ns), config_map("one"))
+    answer = await api.patch(maps(ns, "one"), MERGE, {**other, "data": {"a": "b"}})
+    assert (answer.code, set(answer.fields)) == (422, {"metadata.uid"})
+    await made(api, pods(ns), pod("one"))
+    answer = await api.patch(f"{pods(ns, 'one')}/status", MERGE, {**other, "status": {"phase": "Running"}})
+    assert (answer.code, set(answer.fields)) == (422, {"metadata.uid"})
+    custom = await made(api, widgets(group, ns), widget(group, "w"))
+    path = widgets(group, ns, "w")
+    answer = await api.patch(path, MERGE, {**other, "spec": {"size": 2}})
+    assert (answer.code, set(answer.fields)) == (422, {"metadata.uid"})
+    answer = await api.patch(f"{path}/status", MERGE, {**other, "status": {"phase": "Ready"}})
+    assert (answer.code, answer.body["status"]) == (200, {"phase": "Ready"})
+    assert answer.body["metadata"]["uid"] == custom["metadata"]["uid"]
+    old = {"metadata": {"resourceVersion": custom["metadata"]["resourceVersion"]}, "status": {"phase": "Early"}}
+    answer = await api.patch(f"{path}/status", MERGE, old)
+    assert (answer.code, answer.reason) == (409, "Conflict")
+    both = {"metadata": {**other["metadata"], "resourceVersion": "1"}, "data": {"a": "b"}}
+    answer = await api.patch(maps(ns, "one"), MERGE, both)
+    assert (answer.code, answer.reason) == (409, "Conflict")
+
+
 async def test_custom_replace_needs_resource_version(api: Client, ns: str, group: str) -> None:
     obj = await made(api, widgets(group, ns), widget(group, "w"))
     answer = await api.put(widgets(group, ns, "w"), widget(group, "w", size=2))

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import copy
 import re
-import time
 
 import aiohttp
 
@@ -24,7 +23,7 @@ from ovnbridge.operations.inputs import feed_objects
 from ovnbridge.ovsdb.file import FileDatabase
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.settings import parse
-from tests.faults.harness import NODES, NOTE, Harness, Object, Violation
+from tests.faults.harness import NODES, NOTE, Harness, Object, Patience, Violation
 from tests.support.ovsdb import free_port
 
 KINDS = {
@@ -214,8 +213,8 @@ class Estate(Harness):
         of = self._set(found[1]) if found else None
         return found is not None and of is not None and int(found[2]) < of["spec"]["replicas"]
 
-    async def verify(self, ends: float) -> None:
-        await self._until_quiet(ends)
+    async def verify(self, patience: Patience) -> None:
+        await self._until_quiet(patience)
         await self.leading()
         found = await self.self_check()
         if found["differences"] or found["drift"]:
@@ -223,16 +222,16 @@ class Estate(Harness):
         self.checks += 1
         self._kept = {owner: spec for owner, spec in self.leases().items() if self._sticky(owner)}
 
-    async def _until_quiet(self, ends: float) -> None:
+    async def _until_quiet(self, patience: Patience) -> None:
         while wrong := await self.planned():
             self._check_alive()
             self.observer.check()
-            if time.monotonic() > ends:
+            if patience.over():
                 raise Violation(f"not settled: a fresh controller would write {'; '.join(wrong[:6])}")
             await asyncio.sleep(0.1)
 
     async def self_check(self) -> Object:
-        ends = time.monotonic() + 20
+        patience = Patience(20)
         while True:
             try:
                 address = f"http://127.0.0.1:{self.health_port}/self-check"
@@ -240,7 +239,7 @@ class Estate(Harness):
                     found: Object = await reply.json()
                     return found
             except aiohttp.ClientError:  # it has just been started
-                if time.monotonic() > ends:
+                if patience.over():
                     raise
                 self._check_alive()
                 await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The real controller between a real ovsdb-server and the embedded API, and everything that can go wrong around it.
+"""The real controller between a real ovsdb-server and the embedded API; what goes wrong around it is in `trouble.py`.
 
 A script is a list of actions, each a tuple of a name and plain values (`Harness` has a method for each), so that any
 line of a failure's log can be pasted into `test_replays.py`. `scripts.draw` draws endless ones from a seed.
@@ -33,7 +33,9 @@ from ovnbridge.lab.api.store import Change, Collection
 from ovnbridge.model.names import node_group
 from tests.faults.nursery import GUARD, ROOT, Born, Nursery
 from tests.faults.observer import Observer
-from tests.support.ovsdb import NB_SCHEMA, Cluster, Proxy, Server, create
+from tests.faults.trouble import Trouble
+from tests.support.ovsdb import Cluster, Server
+from tests.support.relay import Proxy
 
 Action = tuple[Any, ...]
 Object = dict[str, Any]
@@ -51,17 +53,36 @@ class Violation(AssertionError):
     """An invariant does not hold."""
 
 
-class Harness:
+class Patience:
+    """A deadline in time during which this process ran: a machine that stood still is not the controller's fault."""
+
+    _STEP = 1.0
+
+    def __init__(self, seconds: float = DEADLINE) -> None:
+        self._left = seconds
+        self._seen = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether the time is up; to be asked now and then."""
+        now = time.monotonic()
+        self._left -= min(now - self._seen, self._STEP)
+        self._seen = now
+        return self._left < 0
+
+
+class Harness(Trouble):
     """One cluster without kubelets: an API server in this process, NB and the controller as children."""
 
     health_port = 0
     """Where the controller listens; 0: nowhere."""
 
     def __init__(self, *, raft: bool = False) -> None:
+        super().__init__()
         self.api = ApiServer()
         self.observer = Observer(self._pods_subnet, self.switch_names)
         self.log: list[Action] = []
         self.kills = 0
+        self.successions = 0
         self.directory = Path(tempfile.mkdtemp(prefix="fault-", dir="/tmp"))
         self._raft = raft
         self._stack = contextlib.AsyncExitStack()
@@ -69,8 +90,6 @@ class Harness:
         self._stopping: Born | subprocess.Popen[bytes] | None = None
         self._controller_log = self.directory / "controller.log"
         self._log_from = 0
-        self._resumes: list[asyncio.TimerHandle] = []
-        self._past_switches: set[str] = set()
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -78,8 +97,10 @@ class Harness:
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         await self.api.start()
         self._stack.push_async_callback(self.api.stop)
+        target = ("127.0.0.1", int(self.api.url.rpartition(":")[2]))
+        self.api_proxy = await self._stack.enter_async_context(Proxy(None, target))
         self._kubeconfig = self.directory / "kubeconfig"
-        self._kubeconfig.write_text(json.dumps(self.api.kubeconfig()))
+        self._kubeconfig.write_text(json.dumps(self.api.kubeconfig(f"http://127.0.0.1:{self.api_proxy.port}")))
         self._populate()
         self.api._store.listeners.append(self._observe)
         if self._raft:
@@ -154,7 +175,7 @@ class Harness:
             "--ovsdb-inactivity-timeout=2",
             "--ovsdb-con-timeout=1",
         ]
-        environment = {"POD_NAME": "controller-0", "POD_NAMESPACE": "kube-system"}
+        environment = {"POD_NAME": f"controller-{self.successions}", "POD_NAMESPACE": "kube-system"}
         if not exactly:
             self._controller = self._nursery.fork(arguments, environment, self._controller_log)
             return
@@ -179,12 +200,13 @@ class Harness:
         self.start()
 
     async def stop(self) -> None:
-        """End it as a rolling update does, and start it again."""
+        """End it as a rolling update does, and start its successor, which has another name and so another epoch."""
         process, self._controller = self._controller, None
         assert process is not None
         process.send_signal(signal.SIGTERM)
         self._stopping = process
         await self._until(lambda: [] if process.poll() is not None else ["the controller does not end"])
+        self.successions += 1
         self.start()
 
     async def wait(self, delay: float) -> None:
@@ -302,104 +324,6 @@ class Harness:
     def _pods_subnet(namespace: str) -> str:
         return SUBNET_OF.get(namespace, LARGE)
 
-    # -- actions: faults of the API --------------------------------------------------------------------------------
-
-    def drop_watches(self) -> None:
-        self.api.faults.drop_watches()
-
-    def expire_watches(self) -> None:
-        self.api.faults.expire_watches()
-
-    def delay_api(self, seconds: float) -> None:
-        """Until the next settle."""
-        self.api.faults.delay(seconds)
-
-    def fail_api(self, status: int, count: int, match: str = "") -> None:
-        self.api.faults.fail(status, count, match or None, retry_after=1 if status == 429 else None)
-
-    # -- actions: faults of NB -------------------------------------------------------------------------------------
-
-    def cut_nb(self) -> None:
-        """All database connections end."""
-        for proxy in self.proxies:
-            proxy.cut()
-
-    def lose_nb(self, what: str, seconds: float) -> None:
-        """Requests or replies get lost for a while, then the connection ends."""
-        for proxy in self.proxies:
-            setattr(proxy, f"deliver_{what}", False)
-        self._later(seconds, self._deliver)
-
-    def pause_nb(self, seconds: float) -> None:
-        """The server stands still for a while."""
-        for server in self.servers:
-            server.pause()
-        self._later(seconds, self._unpause)
-
-    def restart_nb(self, number: int = signal.SIGKILL) -> None:
-        """The same file, another process."""
-        server = self.servers[0]
-        server.stop(number)
-        server.start()
-
-    def backup_nb(self) -> None:
-        """Keep a copy of the file for `restore_nb`."""
-        server = self.servers[0]
-        server.pause()
-        shutil.copy(server.file, self.directory / "backup")
-        server.resume()
-
-    def restore_nb(self) -> None:
-        """The server starts with the older copy."""
-        if (self.directory / "backup").exists():
-            self._replace_nb(lambda file: shutil.copy(self.directory / "backup", file))
-
-    def empty_nb(self) -> None:
-        """The server starts with nothing."""
-        self._replace_nb(lambda file: create(file, NB_SCHEMA))
-
-    def _replace_nb(self, fill: Callable[[Path], object]) -> None:
-        server = self.servers[0]
-        server.kill()
-        self._past_switches |= self._switches_on_disk()
-        server.file.unlink()
-        fill(server.file)
-        server.start()
-
-    def kill_nb_leader(self) -> None:
-        """kill -9 of the raft leader; it comes back when another one leads."""
-        leader = self.cluster.leader()
-        leader.kill()
-        self.cluster.leader()
-        leader.start()
-
-    def move_nb_leader(self) -> None:
-        """A leader that is asked to step down."""
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.cluster.leader().appctl("cluster/failure-test", "transfer-leadership")
-
-    def _later(self, seconds: float, step: Callable[[], None]) -> None:
-        self._resumes.append(asyncio.get_running_loop().call_later(seconds, step))
-
-    def _unpause(self) -> None:
-        for server in self.servers:
-            if server.process is not None:
-                server.resume()
-
-    def _deliver(self) -> None:
-        for proxy in self.proxies:
-            if not (proxy.deliver_requests and proxy.deliver_replies):
-                proxy.deliver_requests = proxy.deliver_replies = True
-                proxy.cut()
-
-    def _resume(self) -> None:
-        for timer in self._resumes:
-            timer.cancel()
-        self._resumes.clear()
-        self._unpause()
-        self._deliver()
-        self.api.faults.clear()
-
     # -- what NB holds ---------------------------------------------------------------------------------------------
 
     async def rows(self, *tables: str) -> dict[str, list[Object]]:
@@ -464,30 +388,30 @@ class Harness:
         """End all faults; then everything must become as it should be within the deadline."""
         self._resume()
         await self._until(self._wrong_objects)
-        ends = time.monotonic() + DEADLINE
+        patience = Patience()
         while wrong := self._wrong_objects() or await self._wrong_rows():
             self._check_alive()
             self.observer.check()
-            if time.monotonic() > ends:
+            if patience.over():
                 raise Violation(f"not settled within {DEADLINE:g} s: {'; '.join(wrong[:10])}")
             await asyncio.sleep(0.02)
-        await self.verify(ends)
-        for proxy in self.proxies:
+        await self.verify(patience)
+        for proxy in (self.api_proxy, *self.proxies):
             proxy.requests = b""
 
-    async def verify(self, ends: float) -> None:
-        """What else must hold when all is quiet, by the moment `ends`."""
+    async def verify(self, patience: Patience) -> None:
+        """What else must hold when all is quiet, before the patience is over."""
 
     def foreign(self, name: str) -> bool:
         """Whether a lease, port or subnet is none of those whose state is known exactly here."""
         return False
 
     async def _until(self, wrong: Callable[[], list[str]]) -> None:
-        ends = time.monotonic() + DEADLINE
+        patience = Patience()
         while found := wrong():
             self._check_alive()
             self.observer.check()
-            if time.monotonic() > ends:
+            if patience.over():
                 raise Violation(f"not within {DEADLINE:g} s: {'; '.join(found[:10])}")
             await asyncio.sleep(0.01)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ import aiohttp
 import pytest
 
 from ovnbridge.cli import _serve
+from ovnbridge.lab.api import ApiServer
 from ovnbridge.observe.http import HealthServer, _local
 from ovnbridge.roles.controller import LeadershipLost
 from ovnbridge.roles.controller_flags import FLAGS
@@ -163,16 +166,40 @@ async def test_a_role_that_ends_takes_the_others_along_and_says_why(end: Excepti
     assert other.told
 
 
-def test_without_a_database_the_controller_says_what_is_missing() -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OVN_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ovnbridge", "--role=controller", "--pprof-port=0"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
+_NB = "--ovn-nb-addr=unix:/nowhere"
+_API = "--kubeconfig={kubeconfig}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([_API], "--ovn-nb-addr"),
+        ([_API, "--ovn-nb-addr=http://10.0.0.1"], "not an OVSDB remote"),
+        ([_NB, "--kubeconfig=/nowhere"], "no such kubeconfig: /nowhere"),
+        ([_NB, "--kubeconfig={broken}"], "unusable configuration"),
+        ([_NB, _API, "--leader-elect-lease-duration=5s"], "lease duration"),
+        ([_NB, _API, "--pprof-port={taken}"], "cannot be served on 0.0.0.0:"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps(ApiServer().kubeconfig("http://127.0.0.1:1")))
+    (tmp_path / "broken").write_text("clusters: 5")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OVN_", "KUBE"))}
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        values = {name: tmp_path / name for name in ("kubeconfig", "broken")} | {"taken": taken.getsockname()[1]}
+        done = subprocess.run(
+            [sys.executable, "-m", "ovnbridge", "--role=controller", "--pprof-port=0"]
+            + [argument.format(**values) for argument in arguments],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 1
-    assert "--ovn-nb-addr" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if told in line]
+    assert "role ended role=controller" in line
+    assert "Traceback" not in done.stderr

@@ -331,6 +331,66 @@ def test_a_rivals_lease_is_waited_for_from_when_it_was_first_seen() -> None:
     in_virtual_time(scenario)
 
 
+def test_the_lease_is_watched_without_a_gap() -> None:
+    """The server ends a watch every two minutes; a lease that is let go in between is taken at once nevertheless."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        store, referee = Store(), Referee()
+        leader, standby = Link(store, random.Random(1)), Link(store, random.Random(2))
+        streams: list[tuple[float, float]] = []
+
+        async def ending(path: str, params: Any, *, idle_timeout: float) -> AsyncIterator[bytes]:
+            began = loop.time()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(params["timeoutSeconds"]):
+                    async for line in Link.stream(standby, path, params, idle_timeout=idle_timeout):
+                        yield line
+            streams.append((began, loop.time()))
+
+        standby.stream = ending  # type: ignore[method-assign]
+        leading = asyncio.ensure_future(candidate(elector(leader, "one"), "one", referee))
+        await asyncio.sleep(1.0)
+        waiting = asyncio.ensure_future(candidate(elector(standby, "two"), "two", referee))
+        await asyncio.sleep(1000.0)
+        for task in (leading, waiting):
+            task.cancel()
+        await asyncio.wait((leading, waiting))
+        assert len(streams) >= 8
+        assert all(later[0] - earlier[1] < 0.1 for earlier, later in itertools.pairwise(streams)), streams
+
+    in_virtual_time(scenario)
+
+
+def test_a_failing_watch_does_not_prolong_a_rivals_lease() -> None:
+    """An ERROR event says nothing about the lease: what was seen of it before still counts."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        store, referee = Store(), Referee()
+        dead, standby = Link(store, random.Random(1)), Link(store, random.Random(2))
+
+        async def failing(path: str, params: Any, *, idle_timeout: float) -> AsyncIterator[bytes]:
+            while True:
+                await asyncio.sleep(7.0)
+                yield orjson.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 500, "reason": "Broken"}})
+
+        standby.stream = failing  # type: ignore[method-assign]
+        leading = asyncio.ensure_future(candidate(elector(dead, "one"), "one", referee))
+        await asyncio.sleep(1.0)
+        dead.down = True  # it can neither renew nor let go
+        leading.cancel()
+        began = loop.time()
+        waiting = asyncio.ensure_future(candidate(elector(standby, "two"), "two", referee))
+        while len(referee.terms) < 2:
+            await asyncio.sleep(0.1)
+            assert loop.time() - began < 30 + 2 * 6 * 1.2 + 1, "the lease's end was put off"
+        waiting.cancel()
+        await asyncio.wait((leading, waiting))
+
+    in_virtual_time(scenario)
+
+
 def test_deleting_the_lease_does_not_make_two_leaders() -> None:
     async def scenario() -> None:
         store = Store()

@@ -74,10 +74,13 @@ def test_one_patch_for_metadata_and_spec() -> None:
     assert plan(actual, *items) == (Write("patch", {"metadata": metadata, "spec": {"private": True}}, guarded=True),)
 
 
-def test_only_finalizers_need_the_version() -> None:
+def test_only_finalizers_and_statuses_need_the_version() -> None:
     (write,) = plan(subnet(), annotate(a="1"))
     assert not write.guarded
     assert write.body == {"metadata": {"uid": "u1", "annotations": {"a": "1"}}}
+    (write,) = plan(subnet(), with_status(v4_using_ips=3))
+    assert write.guarded
+    assert write.body["metadata"] == {"uid": "u1"}
 
 
 def test_no_finalizer_is_added_to_what_is_being_deleted() -> None:

@@ -20,7 +20,6 @@ from ovnbridge.ovsdb.tables import Changes, SetDelta
 from ovnbridge.ovsdb.transport import Remote, TlsFiles
 from tests.support.ovsdb import (
     NB_SCHEMA,
-    Proxy,
     Server,
     create,
     eventually,
@@ -30,6 +29,7 @@ from tests.support.ovsdb import (
     plain,
     running,
 )
+from tests.support.relay import Proxy
 
 COLUMNS = {
     "Logical_Switch": ("name", "ports", "external_ids"),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from ovnbridge.ovsdb.client import Database
+from ovnbridge.ovsdb.transport import TlsFiles
 from tests.ovsdb.test_client import add, names, recorded, summary
 from tests.ovsdb.test_committer import settled
 from tests.ovsdb.world import World, group, member, port, switch
-from tests.support.ovsdb import NB_SCHEMA, Cluster, Server, dump, eventually, running
+from tests.support.ovsdb import NB_SCHEMA, Cluster, Server, dump, eventually, free_port, make_certificates, running
 
 COLUMNS = {"Logical_Switch": ("name", "ports", "external_ids")}
 
@@ -96,6 +98,59 @@ async def test_a_schema_upgrade_of_a_cluster(cluster: Cluster, short_tmp: Path) 
         await eventually(lambda: db.schema is not None and db.schema.version == "99.0.0" and db.synced.is_set())
         (row,) = db.rows["Logical_Switch"].values()
         assert row == {"name": "a", "brand_new": 0}
+
+
+async def test_a_cluster_by_tls_whose_certificates_are_exchanged(short_tmp: Path) -> None:
+    """The new files change nothing for the connection that there is; the next one, to another member, uses them."""
+    old, new = (make_certificates(short_tmp / name, name=name) for name in ("old", "new"))
+    theirs, ours = short_tmp / "theirs", short_tmp / "ours"
+    for used in (theirs, ours):
+        shutil.copytree(short_tmp / "old", used)
+    ports = [free_port() for _ in range(3)]
+    files = {name: path.name for name, path in old.items()}
+    options = [
+        f"--private-key={theirs / files['private_key']}",
+        f"--certificate={theirs / files['certificate']}",
+        f"--ca-cert={theirs / files['ca_certificate']}",
+    ]
+    cluster = Cluster(short_tmp, extra=lambda number: [f"--remote=pssl:{ports[number]}:127.0.0.1", *options])
+    remotes = [f"ssl:127.0.0.1:{port}" for port in ports]
+    tls = TlsFiles(**{name: str(ours / file) for name, file in files.items()})
+    db = Database(name=cluster.name, remotes=remotes, columns=COLUMNS, tls=tls)
+    states: list[tuple[str, str]] = []
+    db.on_state(lambda state, remote, reason: states.append((state, reason)))
+    try:
+        async with running(db.run()):
+            async with asyncio.timeout(30):
+                await db.synced.wait()
+            await db.transact([row for number in range(50) for row in add(f"s{number}")], timeout=10)
+            for used in (theirs, ours):
+                for path in new.values():
+                    shutil.copy(path, used / path.name)
+            await db.transact(add("with the new files in place"), timeout=10)
+            assert states[-1] == ("synced", "loaded")
+            leader = cluster.servers[remotes.index(db.remote)]
+            for server in sorted(cluster.servers, key=lambda server: server is leader):  # the leader last
+                server.stop()
+                server.start()
+                await eventually(lambda s=server: cluster.role(s), "the member being back", 30)
+            await eventually(lambda: db.generation >= 2 and db.synced.is_set(), "a connection with the new files", 30)
+            assert states[-1] == ("synced", "resumed")
+            await db.transact(add("by the new files"), timeout=10)
+            assert len(names(db)) == 52
+            # What the members accept now is the new CA's alone.
+            stranger = Database(
+                name=cluster.name,
+                remotes=remotes,
+                columns=COLUMNS,
+                tls=TlsFiles(**{name: str(path) for name, path in old.items()}),
+            )
+            reasons: list[str] = []
+            stranger.on_state(lambda state, remote, reason: reasons.append(reason))
+            async with running(stranger.run()):
+                await eventually(lambda: any("CERTIFICATE_VERIFY_FAILED" in reason for reason in reasons))
+    finally:
+        cluster.stop()
 
 
 async def test_changes_while_away_are_resumed_from_the_last_transaction(cluster: Cluster) -> None:

@@ -19,7 +19,8 @@ from ovnbridge.ovsdb.fence import Fence
 from ovnbridge.ovsdb.framing import Framer
 from tests.ovsdb.test_committer import settled
 from tests.ovsdb.world import World, acl, group, member, port, switch
-from tests.support.ovsdb import Proxy, Server, directory, dump, eventually, nbctl
+from tests.support.ovsdb import Server, directory, dump, eventually, nbctl
+from tests.support.relay import Proxy
 
 Wire = dict[str, Any]
 

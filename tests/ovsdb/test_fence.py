@@ -11,7 +11,8 @@ from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.ovsdb.fence import KEY, Fence
 from tests.ovsdb.test_committer import settled
 from tests.ovsdb.world import World, port, switch
-from tests.support.ovsdb import NB_SCHEMA, Proxy, Server, create, dump, eventually, nbctl, running
+from tests.support.ovsdb import NB_SCHEMA, Server, create, dump, eventually, nbctl, running
+from tests.support.relay import Proxy
 
 
 def epoch(nb: Server) -> str:

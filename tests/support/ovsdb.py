@@ -133,9 +133,15 @@ def create(file: Path, schema: Path) -> None:
 
 
 class Cluster:
-    """A raft cluster on unix sockets."""
+    """A raft cluster on unix sockets; `extra(number)` are further options of a member's server."""
 
-    def __init__(self, directory: Path, members: int = 3, schema: Path = NB_SCHEMA) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        members: int = 3,
+        schema: Path = NB_SCHEMA,
+        extra: Callable[[int], Iterable[str]] = lambda number: (),
+    ) -> None:
         self.name = json.loads(schema.read_text())["name"]
         self.servers: list[Server] = []
         for number in range(members):
@@ -145,7 +151,7 @@ class Cluster:
             else:
                 command = ["join-cluster", str(file), self.name, own, f"unix:{directory}/r0.raft"]
             subprocess.run(["ovsdb-tool", *command], check=True)
-            server = Server(directory, file, name=f"r{number}")
+            server = Server(directory, file, name=f"r{number}", remotes=extra(number))
             server.start()
             self.servers.append(server)
         for server in self.servers:
@@ -207,84 +213,6 @@ def dump(remote: str, database: str, table: str) -> list[dict[str, Any]]:
     )
     rows: list[dict[str, Any]] = json.loads(done.stdout)[0]["rows"]
     return rows
-
-
-class Proxy:
-    """A unix-socket proxy between client and server that can lose things.
-
-    `deliver_requests`/`deliver_replies` say which direction still works; `cut()` ends all connections.
-    """
-
-    def __init__(self, socket: Path, target: Path) -> None:
-        self.remote = f"unix:{socket}"
-        self.requests = b""
-        """Everything that clients have sent."""
-        self.on_request: Callable[[bytes], None] | None = None
-        self.on_reply: Callable[[bytes], None] | None = None
-        self.deliver_requests = True
-        self.deliver_replies = True
-        self._socket = socket
-        self._target = target
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._serving: set[asyncio.Task[Any]] = set()
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_unix_server(self._serve, str(self._socket))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-
-    def cut(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        try:
-            upstream, towards = await asyncio.open_unix_connection(str(self._target))
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, towards}
-        await asyncio.gather(self._requests(reader, towards), self._replies(upstream, writer))
-        for end in (writer, towards):
-            end.transport.abort()
-            self._writers.discard(end)
-
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        def passed(data: bytes) -> bool:
-            self.requests += data
-            if self.on_request is not None:
-                self.on_request(data)
-            return self.deliver_requests
-
-        await _pump(reader, writer, passed)
-
-    async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        def passed(data: bytes) -> bool:
-            if self.on_reply is not None:
-                self.on_reply(data)
-            return self.deliver_replies
-
-        await _pump(reader, writer, passed)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Callable[[bytes], bool]) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            if passed(data) and not writer.transport.is_closing():
-                writer.write(data)
-                await writer.drain()
-    writer.transport.abort()
 
 
 @contextlib.asynccontextmanager

@@ -25,7 +25,7 @@ from .schema import Compiler
 from .services import ServiceAllocator
 from .store import Entry, Key, Store
 from .timestamps import now
-from .validation import denied, kind_causes, metadata_causes, name_causes, required
+from .validation import IMMUTABLE, denied, kind_causes, metadata_causes, name_causes, required, wrong
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 SYSTEM_FIELDS = (
@@ -185,6 +185,7 @@ class Objects:
         if changed["metadata"].get("resourceVersion") == current:
             changed["metadata"].pop("resourceVersion")
         self._check_identity(resource, key[0], key[1], changed)
+        self._check_incarnation(resource, entry, changed["metadata"], sub)
         return 200, self._replace(resource, entry, changed, options, sub)
 
     def _patched(self, resource: Resource, kind: str, live: Object, patch: Any) -> Any:
@@ -269,6 +270,17 @@ class Objects:
         if meta.get("uid") and meta["uid"] != before["uid"]:
             why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
             raise errors.conflict(resource.group, resource.plural, entry.key[1], why)
+
+    @staticmethod
+    def _check_incarnation(resource: Resource, entry: Entry, meta: Object, sub: str) -> None:
+        """A patch for another incarnation of the object. That of a custom resource's status is not noticed."""
+        if meta.get("uid") == entry.uid or "resourceVersion" in meta:  # an old version is a conflict in any case
+            return
+        if sub and not resource.builtin:
+            meta["uid"] = entry.uid
+        else:
+            causes = [wrong("metadata.uid", meta.get("uid", ""), IMMUTABLE)]
+            raise errors.invalid(resource.group, resource.kind, entry.key[1], causes)
 
     @staticmethod
     def _status_only(resource: Resource, obj: Object, live: Object, sub: str) -> Object:
