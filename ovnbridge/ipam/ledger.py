@@ -189,6 +189,10 @@ class Ledger:
                 refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
 
+    def owners_in(self, subnet: str) -> Iterator[str]:
+        """Owners of the leases in a subnet."""
+        return iter(self._owners.get(subnet, ()))
+
     def _places(self, request: AddressRequest) -> Iterator[tuple[str, str]]:
         """(subnet, pool) that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
         if request.addresses or not (request.pool or request.pools):
@@ -292,6 +296,16 @@ class Ledger:
         empty = (0, "", "")
         using = len(self._owners.get(name, ())) - len(subnet.excluded)
         return SubnetUsage(using, *texts.get(4, empty), *texts.get(6, empty))
+
+    def texts(self, name: str) -> dict[int, tuple[str, str, str, str]]:
+        """Free, reserved, available and used addresses of a subnet by family, as text (spec C.1)."""
+        subnet = self._subnets.get(name)
+        found: dict[int, tuple[str, str, str, str]] = {}
+        for version, pool in subnet.pools.items() if subnet is not None else ():
+            ranges = (pool.free(), pool.reserved, pool.available(), pool.used())
+            free, reserved, available, used = map(pool.text, ranges)
+            found[version] = (free, reserved, available, used)
+        return found
 
     def pool_usage(self, name: str) -> PoolUsage | None:
         """Counts and ranges for an IPPool's status (spec E.1), or None for one whose subnet is unknown."""
