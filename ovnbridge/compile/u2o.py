@@ -17,7 +17,7 @@ from ovnbridge.engine.items import Claim, Event, Item, Row
 from ovnbridge.ipam import AddressRequest, Refusal
 from ovnbridge.model.address import family, split
 from ovnbridge.model.crd.subnet import SubnetSpec
-from ovnbridge.model.names import set_name, subnet_node_group, u2o_owner
+from ovnbridge.model.names import named_set, overlay_set, subnet_node_group, u2o_owner
 from ovnbridge.model.ovn import VENDOR, Ref
 
 OWNER_NAMESPACE = "default"
@@ -83,7 +83,7 @@ def _excluded(view: SubnetView, nodes: list[NodeView]) -> Iterator[Item]:
 
 
 def _exclude_set(view: SubnetView, version: int) -> str:
-    return set_name(f"{view.name}.u2o_exclude_ip.ip{version}")
+    return named_set(view.name, f"u2o_exclude_ip.ip{version}")
 
 
 def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
@@ -94,7 +94,7 @@ def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
     for cidr, gateway in view.pairs():
         version = family(cidr) or 4
         source, target = f"ip{version}.src == {cidr}", f"ip{version}.dst == {cidr}"
-        overlay = set_name(f"{view.vpc}.u2o_overlay_cidrs.ip{version}")
+        overlay = overlay_set(view.vpc, version)
         if default or view.overlay_only:
             nodes = f"ip{version}.dst == ${_exclude_set(view, version)} && {source}"
             yield _policy(view, 31000, nodes, gateway, ids)
