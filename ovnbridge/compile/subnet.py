@@ -111,9 +111,10 @@ def checked(reader: Reader, name: str) -> _Checked:
 def _view(reader: Reader, name: str, spec: SubnetSpec) -> SubnetView:
     vlan = reader.query(vlan_view, spec.vlan) if spec.vlan else None
     lease = lease_of(reader, u2o_owner(spec.vpc, name)) if spec.u2o_interconnection else None
-    router = address.join(lease.spec.v4_ip_address, lease.spec.v6_ip_address) if lease is not None else ""
-    if lease is None or lease.spec.subnet != name or not address.contains(spec.cidr_block, router):
-        router = ""
+    router = ""
+    if lease is not None and lease.spec.subnet == name:
+        own = (lease.spec.v4_ip_address, lease.spec.v6_ip_address)
+        router = address.join(*(text if address.contains(spec.cidr_block, text) else "" for text in own))
     return SubnetView(
         name=name,
         vpc=spec.vpc,

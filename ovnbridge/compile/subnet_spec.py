@@ -40,7 +40,7 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     """The spec as it is written back (spec D.2.0). Raises ValueError when cidrBlock or gateway cannot be parsed."""
     changes: dict[str, object] = {}
     if spec.cidr_block:
-        cidr = address.normalise(spec.cidr_block)
+        cidr = address.normalise(_upgraded(name, spec.cidr_block, opts))
         gateway = address.default_gateway(cidr, spec.gateway)
         changes |= {
             "cidr_block": cidr,
@@ -68,6 +68,15 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     if not spec.u2o_interconnection or not spec.vlan:
         changes |= {"u2o_interconnection": False, "u2o_interconnection_ip": ""}
     return msgspec.structs.replace(spec, **changes)
+
+
+def _upgraded(name: str, cidr_block: str, opts: Options) -> str:
+    """The cidrBlock of the join or default subnet with the CIDR of the family that it lacks, when the flag has both: a
+    cluster becomes dual-stack (spec D.1 point 7). Of the family that it has the object is right, not the flag."""
+    flag = {opts.node_switch: opts.node_switch_cidr, opts.default_ls: opts.default_cidr}.get(name, "")
+    if address.protocol(flag) != address.DUAL or address.protocol(cidr_block) not in (address.IPV4, address.IPV6):
+        return cidr_block
+    return address.join(*(own or new for own, new in zip(address.split(cidr_block), address.split(flag))))
 
 
 def described(reader: Reader, name: str) -> Subnet | None:

@@ -186,7 +186,7 @@ def _obstacle(reader: Reader, name: str, view: SubnetView, spec: object) -> Prob
     if isinstance(spec, SubnetSpec) and (problem := acls_problem(spec)):
         return Problem(ACLS_FAILED, problem)
     for wanted, owner in (
-        (view.u2o and not view.u2o_ip, u2o_owner(view.vpc, name)),
+        (view.u2o, u2o_owner(view.vpc, name)),
         (isinstance(spec, SubnetSpec) and spec.enable_multicast_snoop, mcast_owner(name)),
     ):
         refusal = reader.get("Refusal", owner) if wanted else None

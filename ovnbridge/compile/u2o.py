@@ -35,8 +35,8 @@ def _u2o(reader: Reader, name: str) -> Iterator[Item]:
         return
     owner = u2o_owner(view.vpc, name)
     yield claim(owner, name, spec.u2o_interconnection_ip)
+    yield from refused(reader, owner, name)
     if not view.u2o_ip:
-        yield from refused(reader, owner, name)
         return
     opts = options(reader)
     if not view.logical:
@@ -53,7 +53,11 @@ def claim(owner: str, subnet: str, addresses: str) -> Claim:
     return Claim(
         owner,
         AddressRequest(
-            subnets=(subnet,), addresses=(addresses,) if addresses else (), pod=owner, namespace=OWNER_NAMESPACE
+            subnets=(subnet,),
+            addresses=(addresses,) if addresses else (),
+            amend=True,
+            pod=owner,
+            namespace=OWNER_NAMESPACE,
         ),
     )
 
@@ -93,6 +97,8 @@ def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
     default = view.vpc == opts.cluster_router
     for cidr, gateway in view.pairs():
         version = family(cidr) or 4
+        if version not in map(family, view.u2o_ip.split(",")):
+            continue
         source, target = f"ip{version}.src == {cidr}", f"ip{version}.dst == {cidr}"
         overlay = overlay_set(view.vpc, version)
         if default or view.overlay_only:
