@@ -42,8 +42,9 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     if vpc.metadata.deleting:
         yield _refusal(vpc, opts, users)
     wrong = [*vpc_routes.problems(vpc), *vpc_peering.problems(reader, vpc), *bfd.problems(vpc)]
-    if wrong:
+    if wrong or broken:
         yield Hold(vpc_scope(name))
+    if wrong:
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
     missing = [
         *vpc_routes.obstacles(reader, vpc),

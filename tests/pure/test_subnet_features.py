@@ -263,6 +263,22 @@ def test_the_vpc_of_an_underlay_subnet_changes() -> None:
     assert "v2-s1" in keys(cluster, "Logical_Router_Port")
 
 
+def test_a_subnet_with_an_external_address_cannot_go() -> None:
+    """E.1: OvnEips are among the users that keep a subnet (D.2)."""
+    eip = {
+        "kind": "OvnEip",
+        "metadata": {"name": "e"},
+        "spec": {"externalSubnet": "s1"},
+        "status": {"v4Ip": "10.17.0.9"},
+    }
+    cluster = ready(subnet("s1", **S1), eip)
+    cluster.delete("Subnet", "s1").run()
+    assert "s1" in keys(cluster, "Logical_Switch")
+    assert status(cluster, "s1")["v4usingIPs"] == 1
+    cluster.delete("OvnEip", "e").run()
+    assert ("Subnet", "s1") not in cluster.api.objects
+
+
 def test_a_subnet_with_only_its_own_addresses_can_go() -> None:
     cluster = ready(*underlay(), subnet("s1", **U2O, enableMulticastSnoop=True))
     assert {("IP", "u2o-interconnection.ovn-cluster.s1"), ("IP", "mcast-querier.s1")} <= cluster.api.objects.keys()
@@ -573,6 +589,9 @@ VALID: Json = {**DUAL, "gateway": "10.17.0.1,fd17::1"}
             "natOutgoingPolicyRules",
         ),
         ({"cidrBlock": "", "gateway": "10.17.0.1", "vlan": "v"}, "cidrBlock"),
+        ({"cidrBlock": "", "vlan": "v", "vips": ["10.17.0.9"]}, "vips"),
+        ({"cidrBlock": "", "vlan": "v", "externalEgressGateway": "10.9.9.9"}, "externalEgressGateway"),
+        ({"cidrBlock": "", "vlan": "v", "natOutgoingPolicyRules": [{"match": {"srcIPs": "x"}}]}, "natOutgoingPolicy"),
     ],
 )
 def test_refused(spec: Json, named: str) -> None:
