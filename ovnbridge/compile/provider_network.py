@@ -30,7 +30,7 @@ _INTERFACE: Final = re.compile(r"[^/\s]{1,15}")
 
 
 class _State(msgspec.Struct, frozen=True):
-    """What a node of the network says of its bridge; `ready` is None while nobody says anything."""
+    """What a node of the network says of its bridge; `ready` is None while it has no agent."""
 
     node: str
     ready: bool | None
@@ -62,8 +62,8 @@ def _state(reader: Reader, name: str, spec: ProviderNetworkSpec, node: str) -> _
     for key in reader.by("node-agent", node):
         agent = reader.get("Pod", key)
         if isinstance(agent, Pod):
-            return _State(node, False, agent.metadata.annotation(f"{name}{_SUFFIX}err_mesg") or "the node says nothing")
-    return _State(node, None)
+            return _State(node, ready=False, message=agent.metadata.annotation(f"{name}{_SUFFIX}err_mesg"))
+    return _State(node, ready=None, message=f"no {_AGENT} on the node")
 
 
 def _labels(reader: Reader, name: str) -> dict[str, str]:
@@ -73,26 +73,19 @@ def _labels(reader: Reader, name: str) -> dict[str, str]:
 
 
 def _of_nodes(before: ProviderNetworkStatus, states: list[_State]) -> ProviderNetworkStatus:
-    """The status by nodes; what it says of one of which nothing is known at present stands."""
-    said = {condition.node: condition for condition in before.conditions}
-    conditions, ready, not_ready = dict[str, NodeNetworkCondition](), list[str](), list[str]()
-    for state in states:
-        node = state.node
-        if state.ready or (state.ready is None and node in before.ready_nodes):
-            ready.append(node)
-        elif state.ready is False or node in before.not_ready_nodes:
-            not_ready.append(node)
-        if state.ready is not None:
-            conditions[node] = _condition(state)
-        elif node in said:
-            conditions[node] = said[node]
-    known = any(state.ready is not None for state in states)
+    """The status by nodes. It stands while none of them says anything: there are no agents, as in a dump."""
+    if states and all(state.ready is None for state in states):
+        return before
+    ready = [state.node for state in states if state.ready]
+    not_ready = [state.node for state in states if not state.ready]
+    conditions = {state.node: _condition(state) for state in states}
+    told = tuple(condition.node for condition in before.conditions)
     return msgspec.structs.replace(
         before,
-        ready=len(ready) == len(states) > 0 if known else before.ready and bool(states),
+        ready=bool(ready) and not not_ready,
         ready_nodes=in_order(before.ready_nodes, ready),
         not_ready_nodes=in_order(before.not_ready_nodes, not_ready),
-        conditions=tuple(conditions[node] for node in in_order(tuple(said), conditions)),
+        conditions=tuple(conditions[node] for node in in_order(told, conditions)),
     )
 
 
@@ -100,7 +93,7 @@ def _condition(state: _State) -> NodeNetworkCondition:
     return NodeNetworkCondition(
         node=state.node,
         type="Ready",
-        status=str(state.ready),
+        status="True" if state.ready else "False",
         reason="InitOVSBridgeSucceeded" if state.ready else "InitOVSBridgeFailed",
         message=state.message,
     )

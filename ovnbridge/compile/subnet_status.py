@@ -185,7 +185,7 @@ def _obstacle(reader: Reader, name: str, view: SubnetView, spec: object) -> Prob
         return None
     if reader.get("Vpc", view.vpc) is None:
         return Problem(INVALID, f"vpc {view.vpc} does not exist")
-    if isinstance(spec, SubnetSpec) and (problem := acls_problem(spec)):
+    if isinstance(spec, SubnetSpec) and (problem := acls_problem(reader, spec)):
         return Problem(ACLS_FAILED, problem)
     for wanted, owner in (
         (view.u2o, u2o_owner(view.vpc, name)),

@@ -78,7 +78,7 @@ def test_which_nodes_are_part_of_it(spec: Json, part: set[str]) -> None:
 
 
 def test_what_is_not_known_stands() -> None:
-    """A node without label and without agent says nothing, as in a cluster that has no agents, or in a dump."""
+    """While no node says anything: in a cluster that has no agents yet, or in a dump."""
     said = {
         "ready": True,
         "readyNodes": ["n-2", "n-1"],
@@ -91,8 +91,9 @@ def test_what_is_not_known_stands() -> None:
     assert {k: v for k, v in status(cluster).items() if v} == said
     cluster.apply(agent("n-1")).run()
     assert status(cluster)["ready"] is False
-    assert (status(cluster)["readyNodes"], status(cluster)["notReadyNodes"]) == (["n-2"], ["n-1"])
-    assert states(cluster)["n-1"][:2] == ("False", "InitOVSBridgeFailed")
+    assert (status(cluster)["readyNodes"], status(cluster)["notReadyNodes"]) == ([], ["n-1", "n-2"])
+    assert states(cluster)["n-1"] == ("False", "InitOVSBridgeFailed", "")
+    assert states(cluster)["n-2"] == ("False", "InitOVSBridgeFailed", "no kube-ovn-cni on the node")
 
 
 def test_the_time_of_a_nodes_condition_is_its_own() -> None:

@@ -352,6 +352,17 @@ def test_acls_of_the_user(tiers: bool) -> None:
     assert acls(cluster, "s1") == {}, "allowEWTraffic alone does nothing"
 
 
+@pytest.mark.parametrize("tiers", [True, False])
+def test_an_acl_that_only_newer_servers_have(tiers: bool) -> None:
+    """`pass` came with tiers; an older server refuses the row."""
+    database = MemoryDatabase(schema(() if tiers else ("ACL.tier",)))
+    cluster = ready(subnet("s1", **S1, acls=[{**ACL_SPEC, "action": "pass"}]), database=database)
+    assert len(acls(cluster, "s1")) == (1 if tiers else 0)
+    assert conditions(cluster, "s1")["Ready"][1] == (
+        "ResetLogicalSwitchAclSuccess" if tiers else "SetLogicalSwitchAclsFailed"
+    )
+
+
 def test_an_edit_of_one_acl_touches_no_other() -> None:
     cluster = ready(subnet("s1", **S1, private=True, acls=[ACL_SPEC]))
     cluster.apply(subnet("s1", **S1, private=True, acls=[{**ACL_SPEC, "priority": 1011}]))

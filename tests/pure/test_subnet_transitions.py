@@ -1,5 +1,6 @@
 """Every field of a Subnet, Vlan and ProviderNetwork, from each kind of value to each other: whatever the history, the
-rows, the objects and the leases are those of a fresh start on the final objects.
+rows, the objects and the leases are those of a fresh start on the final objects (`tests/support/fresh.py` says what
+cannot be the same, and why).
 
 The lists of fields come from the types, so that a new field cannot be forgotten. A subnet that is edited has pods, a
 Vip and an IPPool in it. While a spec is refused, what is in OVN stays as it is.
@@ -7,162 +8,84 @@ Vip and an IPPool in it. While a spec is refused, what is in OVN stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations, pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.ownership import acl_scope, pool_scope
 from ovnbridge.model.crd.subnet import SubnetSpec
-from tests.support.cluster import Cluster, Json, key_of, namespace, node, pod, subnet, underlay, vpc
+from ovnbridge.model.crd.underlay import ProviderNetworkSpec, VlanSpec
+from tests.support.cluster import Cluster, Json, key_of, merged, namespace, node, pod, subnet, underlay, vpc
 from tests.support.fresh import differences, publish, restarted
+from tests.support.subnet_values import PROFILES, SUBNET
 
 OPTIONS = Options(node_switch_cidr="100.64.0.0/16,fd00:100:64::/112")
-_AGAIN: Json = {"gateway": None, "excludeIps": None, "u2oInterconnectionIP": None}
-"""What was filled in, or given, for another cidrBlock."""
-_ACL = {"direction": "to-lport", "priority": 1010, "match": "ip4.src == 10.0.0.0/8", "action": "drop"}
 
-# Field → values that differ in kind; each is a merge patch of the spec. `None` takes the field away.
-SUBNET: Mapping[str, tuple[Json, ...]] = {
-    "default": ({"default": None}, {"default": True}),
-    "vpc": ({"vpc": None}, {"vpc": "ovn-cluster"}, {"vpc": "v1"}, {"vpc": "v2"}, {"vpc": "gone"}, {"vpc": "s"}),
-    "protocol": ({"protocol": None}, {"protocol": "IPv6"}, {"protocol": "IPX"}),
-    "namespaces": ({"namespaces": None}, {"namespaces": ["a"]}, {"namespaces": ["b", "a"]}),
-    "namespaceSelectors": ({"namespaceSelectors": None}, {"namespaceSelectors": [{"matchLabels": {"team": "red"}}]}),
-    "cidrBlock": (
-        {"cidrBlock": "10.17.0.0/24", **_AGAIN},
-        {"cidrBlock": "10.17.0.0/24,fd17::/64", **_AGAIN},
-        {"cidrBlock": "fd17::/64,10.17.0.0/16", **_AGAIN},
-        {"cidrBlock": "fd17::/64", **_AGAIN},
-        {"cidrBlock": "10.27.0.5/28", **_AGAIN},
-        {"cidrBlock": "10.17.0.0/23"},
-        {"cidrBlock": None, **_AGAIN},
-        {"cidrBlock": "10.17.0.0/33"},
+VLAN: Mapping[str, tuple[Json, ...]] = {
+    "id": ({"id": 10}, {"id": None}, {"id": 7}, {"id": 11}),  # 11: another one's
+    "provider": ({"provider": "net1"}, {"provider": "net2"}, {"provider": "to come"}, {"provider": None}),
+    "vlanId": ({"vlanId": None}, {"vlanId": 5, "id": None}, {"vlanId": 5}),
+    "providerInterfaceName": (
+        {"providerInterfaceName": None},
+        {"providerInterfaceName": "net2", "provider": None},
+        {"providerInterfaceName": "net2"},
     ),
-    "gateway": ({"gateway": None}, {"gateway": "10.17.0.254"}, {"gateway": "10.99.0.1"}),
-    "excludeIps": ({"excludeIps": None}, {"excludeIps": ["10.17.0.1..10.17.0.9", "10.17.0.50"]}, {"excludeIps": ["x"]}),
-    "provider": ({"provider": None}, {"provider": "net.a.ovn"}, {"provider": "net.a"}),
-    "gatewayType": ({"gatewayType": None}, {"gatewayType": "distributed"}, {"gatewayType": "centralized"}),
-    "gatewayNode": (
-        {"gatewayNode": None},
-        {"gatewayNode": "n-2"},
-        {"gatewayNode": "n-3,n-1:172.16.0.1, n-2"},
-        {"gatewayNode": "n-3"},
-        {"gatewayNode": "gone"},
-    ),
-    "gatewayNodeSelectors": (
-        {"gatewayNodeSelectors": None},
-        {"gatewayNodeSelectors": [{"matchLabels": {"gw": "yes"}}]},
-    ),
-    "natOutgoing": ({"natOutgoing": None}, {"natOutgoing": True}),
-    "natOutgoingPolicyRules": (
-        {"natOutgoingPolicyRules": None},
-        {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.17.0.4"}, "action": "forward"}]},
-        {"natOutgoingPolicyRules": [{"match": {"srcIPs": "10.17.0.4", "dstIPs": "fd00::1"}, "action": "nat"}]},
-    ),
-    "externalEgressGateway": ({"externalEgressGateway": None}, {"externalEgressGateway": "10.99.0.1"}),
-    "policyRoutingPriority": ({"policyRoutingPriority": None}, {"policyRoutingPriority": 1000}),
-    "policyRoutingTableID": ({"policyRoutingTableID": None}, {"policyRoutingTableID": 1001}),
-    "mtu": ({"mtu": None}, {"mtu": 1300}, {"mtu": 1000}),
-    "private": ({"private": None}, {"private": True}),
-    "allowSubnets": ({"allowSubnets": None}, {"allowSubnets": ["10.99.0.0/24", "fd99::/64"]}, {"allowSubnets": ["x"]}),
-    "vlan": ({"vlan": None}, {"vlan": "v"}, {"vlan": "w"}, {"vlan": "gone"}, {"vlan": "waits"}),
-    "vips": ({"vips": None}, {"vips": ["10.17.0.100"]}, {"vips": ["10.17.0.101", "10.17.0.100"]}),
-    "logicalGateway": ({"logicalGateway": None}, {"logicalGateway": True}),
-    "disableGatewayCheck": ({"disableGatewayCheck": None}, {"disableGatewayCheck": True}),
-    "disableInterConnection": ({"disableInterConnection": None}, {"disableInterConnection": True}),
-    "enableDHCP": ({"enableDHCP": None}, {"enableDHCP": True}),
-    "dhcpV4Options": (
-        {"dhcpV4Options": None},
-        {"dhcpV4Options": "lease_time=60,dns_server={10.0.0.10;10.0.0.11}"},
-        {"dhcpV4Options": "server_mac=00:00:00:00:00:09"},
-    ),
-    "dhcpV6Options": ({"dhcpV6Options": None}, {"dhcpV6Options": "dns_server=fd00::53"}),
-    "enableIPv6RA": ({"enableIPv6RA": None}, {"enableIPv6RA": True}),
-    "ipv6RAConfigs": ({"ipv6RAConfigs": None}, {"ipv6RAConfigs": "address_mode=slaac"}),
-    "acls": (
-        {"acls": None},
-        {"acls": [_ACL]},
-        {"acls": [{**_ACL, "action": "pass"}, _ACL]},
-        {"acls": [{"match": "ip"}]},
-    ),
-    "allowEWTraffic": ({"allowEWTraffic": None}, {"allowEWTraffic": True}),
-    "u2oInterconnection": ({"u2oInterconnection": None}, {"u2oInterconnection": True}),
-    "u2oInterconnectionIP": (
-        {"u2oInterconnectionIP": None},
-        {"u2oInterconnectionIP": "10.17.0.60"},
-        {"u2oInterconnectionIP": "10.17.0.50"},  # a pod's
-        {"u2oInterconnectionIP": "10.99.0.1"},
-    ),
-    "u2oFeatures": ({"u2oFeatures": None}, {"u2oFeatures": {"overlayOnlyRouting": True}}),
-    "enableLb": ({"enableLb": None}, {"enableLb": True}, {"enableLb": False}),
-    "enableEcmp": ({"enableEcmp": None}, {"enableEcmp": True}),
-    "enableMulticastSnoop": ({"enableMulticastSnoop": None}, {"enableMulticastSnoop": True}),
-    "enableExternalLBAddress": ({"enableExternalLBAddress": None}, {"enableExternalLBAddress": True}),
-    "routeTable": ({"routeTable": None}, {"routeTable": "blue"}),
-    "nodeNetwork": ({"nodeNetwork": None}, {"nodeNetwork": "storage"}),
 }
+_ETH2 = [{"interface": "eth2", "nodes": ["n-1"]}]
+PROVIDER_NETWORK: Mapping[str, tuple[Json, ...]] = {
+    "defaultInterface": ({"defaultInterface": "eth1"}, {"defaultInterface": "eth9"}),
+    "customInterfaces": ({"customInterfaces": None}, {"customInterfaces": _ETH2}),
+    "nodeSelector": ({"nodeSelector": None}, {"nodeSelector": {"matchLabels": {"gw": "yes"}}}, {"nodeSelector": {}}),
+    "excludeNodes": ({"excludeNodes": None}, {"excludeNodes": ["n-1"]}, {"excludeNodes": ["n-1", "n-2", "n-3"]}),
+    "exchangeLinkName": ({"exchangeLinkName": None}, {"exchangeLinkName": True}),
+    "autoCreateVlanSubinterfaces": (
+        {"autoCreateVlanSubinterfaces": None},
+        {"autoCreateVlanSubinterfaces": True},
+    ),
+    "preserveVlanInterfaces": ({"preserveVlanInterfaces": None}, {"preserveVlanInterfaces": True}),
+    "vlanInterfaces": ({"vlanInterfaces": None}, {"vlanInterfaces": ["eth1.10"]}),
+}
+KINDS = {"Subnet": SUBNET, "Vlan": VLAN, "ProviderNetwork": PROVIDER_NETWORK}
+EDITED = {"Subnet": "s", "Vlan": "v", "ProviderNetwork": "net1"}
+UNDERLAYS = {name: spec for name, spec in PROFILES.items() if "vlan" in spec}
 
-_OVERLAY: Json = {"cidrBlock": "10.17.0.0/24"}
-_U2O: Json = {**_OVERLAY, "vlan": "v", "u2oInterconnection": True}
-PROFILES: Mapping[str, Json] = {
-    "overlay": _OVERLAY,
-    "dual": {"cidrBlock": "10.17.0.0/24,fd17::/64"},
-    "centralized": {**_OVERLAY, "gatewayType": "centralized", "gatewayNode": "n-2,n-1"},
-    "ecmp": {
-        "cidrBlock": "10.17.0.0/24,fd17::/64",
-        "gatewayType": "centralized",
-        "gatewayNode": "n-2,n-1",
-        "enableEcmp": True,
-    },
-    "custom VPC": {**_OVERLAY, "vpc": "v1"},
-    "underlay": {**_OVERLAY, "vlan": "v"},
-    "MAC only": {"vlan": "v"},
-    "logical gateway": {**_OVERLAY, "vlan": "v", "logicalGateway": True},
-    "U2O": _U2O,
-    "U2O overlay only": {**_U2O, "u2oFeatures": {"overlayOnlyRouting": True}},
-    "U2O without load balancer": {**_U2O, "enableLb": False},
-    "dual U2O in a custom VPC": {**_U2O, "cidrBlock": "10.17.0.0/24,fd17::/64", "vpc": "v1"},
-    "DHCP": {
-        "cidrBlock": "10.17.0.0/24,fd17::/64",
-        "enableDHCP": True,
-        "enableIPv6RA": True,
-        "enableMulticastSnoop": True,
-    },
-    "addresses only": {**_OVERLAY, "provider": "net.a"},
-}
-
-_UNSERVED = {"kind": "Vlan", "metadata": {"name": "waits"}, "spec": {"id": 12, "provider": "to come"}}
-_VIP = {"kind": "Vip", "metadata": {"name": "shared"}, "spec": {"subnet": "s", "namespace": "a"}}
-_POOL = {
-    "kind": "IPPool",
-    "metadata": {"name": "pool"},
-    "spec": {"subnet": "s", "ips": ["10.17.0.70..10.17.0.75"], "enableAddressSet": True},
-}
+READY = {"net1.provider-network.kubernetes.io/ready": "true"}
+N2 = node("n-2", "192.168.0.12", "fd01::12", labels={"gw": "yes", **READY})
 AROUND: tuple[Json, ...] = (
     namespace("a", team="red"),
     namespace("b"),
-    node("n-1", "192.168.0.11", "fd01::11", labels={"gw": "yes"}),
-    node("n-2", "192.168.0.12", "fd01::12", labels={"gw": "yes"}),
+    node("n-1", "192.168.0.11", "fd01::11", labels={"gw": "yes", **READY}),
+    N2,
     node("n-3", "192.168.0.13", ready=False),
+    merged(
+        pod("kube-system/cni", "n-3", spec={"hostNetwork": True}), {"metadata": {"labels": {"app": "kube-ovn-cni"}}}
+    ),
     vpc("v1", namespaces=["b"], defaultSubnet="s"),
     vpc("v2"),
     *underlay("v"),
-    underlay("w", 0, "net2")[0],
-    underlay("w", 0, "net2")[1],
-    _UNSERVED,
+    underlay("x", 11)[1],
+    *underlay("w", 0, "net2"),
+    {"kind": "Vlan", "metadata": {"name": "waits"}, "spec": {"id": 12, "provider": "to come"}},
     subnet("other", cidrBlock="10.18.0.0/24,fd18::/64"),
     subnet(
         "beside", cidrBlock="10.19.0.0/24", vlan="v", u2oInterconnection=True, u2oFeatures={"overlayOnlyRouting": True}
     ),
     subnet("tenant", cidrBlock="10.20.0.0/24", vpc="v1"),
 )
+FIRST = pod("a/first", "n-1", phase="Running", logical_switch="s", aaps="shared")
 WITHIN: tuple[Json, ...] = (
-    _VIP,
-    _POOL,
-    pod("a/first", "n-1", phase="Running", logical_switch="s", aaps="shared"),
+    {"kind": "Vip", "metadata": {"name": "shared"}, "spec": {"subnet": "s", "namespace": "a"}},
+    {
+        "kind": "IPPool",
+        "metadata": {"name": "pool"},
+        "spec": {"subnet": "s", "ips": ["10.17.0.70..10.17.0.75"], "enableAddressSet": True},
+    },
+    FIRST,
     pod("a/static", "n-2", phase="Running", logical_switch="s", ip_address="10.17.0.50"),
     pod("a/waiting", logical_switch="s", port_vips="10.17.0.100", **{"dhcp-v4-options": "lease_time=7"}),
     pod("a/pooled", "n-2", phase="Running", logical_switch="s", ip_pool="pool"),
@@ -173,10 +96,10 @@ WITHIN: tuple[Json, ...] = (
 class Player:
     """A cluster, and what its users have written."""
 
-    def __init__(self, *objects: Json) -> None:
+    def __init__(self, edited: Json) -> None:
         self.cluster = Cluster(options=OPTIONS)
         self.given: dict[tuple[str, str], Json] = {}
-        self.put(*AROUND, *objects)
+        self.put(*AROUND, edited)
         self.put(*WITHIN)
 
     def put(self, *objects: Json) -> None:
@@ -185,49 +108,122 @@ class Player:
             self.cluster.apply(obj)
         self.cluster.run()
 
-    def edit(self, kind: str, name: str, patch: Json) -> None:
-        """`kubectl patch` of a spec: what was filled in by the controller stays where the patch says nothing of it."""
+    def delete(self, kind: str, key: str) -> None:
+        self.cluster.delete(kind, key).run()
+
+    def patch(self, kind: str, name: str, patch: Json) -> None:
+        """`kubectl patch` of a spec: what the controller filled in stays where the patch says nothing of it."""
         before, held = self.cluster.memory.snapshot(), self.held()
         self.cluster.api.patch(kind, name, {"spec": patch})
         self.cluster.run()
-        if self.held() and not held:
+        if self.held() - held and not held:
             assert self.cluster.memory.snapshot() == before, "a spec that is refused changes nothing"
 
-    def held(self) -> bool:
-        return self.cluster.engine.desired.held("s")
+    def held(self) -> set[str]:
+        """Subnets of which the past is kept on purpose."""
+        held = self.cluster.engine.desired.held
+        return {name for name in ("s", "other", "beside", "tenant") if held(name) or held(acl_scope(name))}
 
-    def compare(self, what: str) -> None:
-        """With a fresh start, unless rows of the past are kept on purpose."""
+    def compare(self, what: object) -> None:
+        """With a fresh start."""
         cluster = self.cluster
         publish(cluster)
-        assert cluster.engine.desired.clashes() == []
-        assert cluster.engine.desired.snapshot() == cluster.engine.recompute().snapshot()
-        held = cluster.engine.desired.held
-        if held("s") or held(acl_scope("s")):
+        assert cluster.engine.desired.clashes() == [], what
+        if self.held():
             return
         fresh = restarted(cluster, self.given)
-        kept = (("Address_Set", "pool"), "IPPool pool") if held(pool_scope("pool")) else ()
-        found = differences(cluster, fresh, kept)
-        assert not found, "\n".join([what, *found])
+        kept = cluster.engine.desired.held(pool_scope("pool"))
+        found = differences(cluster, fresh, (("Address_Set", "pool"), "IPPool pool") if kept else ())
+        assert not found, "\n".join([str(what), *found])
 
 
-def fields(spec: type[msgspec.Struct]) -> set[str]:
-    return {field.encode_name for field in msgspec.structs.fields(spec)}
+@pytest.mark.parametrize(
+    ("spec", "patches"), [(SubnetSpec, SUBNET), (VlanSpec, VLAN), (ProviderNetworkSpec, PROVIDER_NETWORK)]
+)
+def test_no_field_is_forgotten(spec: type[msgspec.Struct], patches: Mapping[str, tuple[Json, ...]]) -> None:
+    assert {field.encode_name for field in msgspec.structs.fields(spec)} == patches.keys()
+    for field, values in patches.items():
+        assert len(values) > 1
+        assert all(field in patch for patch in values)
 
 
-def test_no_field_is_forgotten() -> None:
-    assert fields(SubnetSpec) == SUBNET.keys()
-    for field, patches in SUBNET.items():
-        assert all(field in patch for patch in patches)
+def _flat(kind: str) -> list[tuple[str, str, Json]]:
+    return [("patch", kind, patch) for patches in KINDS[kind].values() for patch in patches]
 
 
-PATCHES = st.sampled_from([(field, patch) for field, patches in SUBNET.items() for patch in patches])
+Step = tuple[str, str, Json]
+EDITS: st.SearchStrategy[Step] = st.one_of(
+    st.sampled_from(_flat("Subnet")),
+    st.sampled_from(_flat("Subnet")),
+    st.sampled_from(_flat("Vlan")),
+    st.sampled_from(_flat("ProviderNetwork")),
+    st.sampled_from(
+        [
+            ("put", "", node("n-2", "192.168.0.12", ready=False)),
+            ("put", "", N2),
+            ("put", "", FIRST),
+            ("put", "", vpc("v1", namespaces=["a"], staticRoutes=[{"cidr": "0.0.0.0/0", "nextHopIP": "10.20.0.9"}])),
+            ("put", "", vpc("ovn-cluster", namespaces=["b"], defaultSubnet="other")),
+            ("delete", "Pod", {"key": "a/first"}),
+            ("delete", "Pod", {"key": "a/static"}),
+            ("delete", "IPPool", {"key": "pool"}),
+        ]
+    ),
+)
 
 
-@given(st.sampled_from(list(PROFILES)), st.lists(PATCHES, min_size=1, max_size=6))
-def test_random_edits_of_a_subnet(profile: str, edits: list[tuple[str, Json]]) -> None:
+@given(st.sampled_from(list(PROFILES)), st.lists(EDITS, min_size=1, max_size=6))
+def test_random_edits(profile: str, steps: list[Step]) -> None:
     player = Player(subnet("s", **PROFILES[profile]))
     player.compare(profile)
-    for number, (_, patch) in enumerate(edits):
-        player.edit("Subnet", "s", patch)
-        player.compare(f"{profile}: {edits[: number + 1]}")
+    for number, (verb, kind, what) in enumerate(steps):
+        if verb == "put":
+            player.put(what)
+        elif verb == "delete":
+            player.delete(kind, what["key"])
+        else:
+            player.patch(kind, EDITED[kind], what)
+        player.compare((profile, steps[: number + 1]))
+    engine = player.cluster.engine
+    assert engine.desired.snapshot() == engine.recompute().snapshot()
+
+
+def tour(count: int) -> Iterator[int]:
+    """Visits of `count` places in which each is followed by each other."""
+    for one, other in combinations(range(count), 2):
+        yield from (one, other)
+    yield 0
+
+
+def test_the_tour_is_complete() -> None:
+    for count in range(2, 9):
+        visits = list(tour(count))
+        steps = {(one, other) for one, other in pairwise(visits) if one != other}
+        assert len(steps) == count * (count - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", SUBNET)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_value_of_a_subnet_to_every_other(profile: str, field: str) -> None:
+    _travel(Player(subnet("s", **PROFILES[profile])), "Subnet", field, profile)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", VLAN)
+@pytest.mark.parametrize("profile", UNDERLAYS)
+def test_every_value_of_a_vlan_to_every_other(profile: str, field: str) -> None:
+    _travel(Player(subnet("s", **PROFILES[profile])), "Vlan", field, profile)
+
+
+@pytest.mark.parametrize("field", PROVIDER_NETWORK)
+def test_every_value_of_a_provider_network_to_every_other(field: str) -> None:
+    _travel(Player(subnet("s", **PROFILES["U2O"])), "ProviderNetwork", field, "U2O")
+
+
+def _travel(player: Player, kind: str, field: str, profile: str) -> None:
+    patches, trail = KINDS[kind][field], []
+    for place in tour(len(patches)):
+        trail.append(patches[place])
+        player.patch(kind, EDITED[kind], patches[place])
+        player.compare((profile, trail[-3:]))

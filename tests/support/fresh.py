@@ -21,6 +21,7 @@ from tests.support.memory import MemoryDatabase
 
 _TOLD = tuple(annotation(suffix, "") for suffix in ("allocated", "ip_address", "mac_address"))
 _LISTED = annotation("logical_switch")
+_UNORDERED = ("subnets", "vlans", "readyNodes", "notReadyNodes")
 
 
 def restarted(cluster: Cluster, given: Mapping[tuple[str, str], Json]) -> Cluster:
@@ -76,7 +77,9 @@ def statements(cluster: Cluster) -> dict[str, Any]:
         meta = obj["metadata"]
         status = dict(obj.get("status") or {})
         status |= {name: bool(status[name]) for name in ("dhcpV4OptionsUUID", "dhcpV6OptionsUUID") if name in status}
-        status |= {name: sorted(status[name]) for name in ("subnets", "vlans") if isinstance(status.get(name), list)}
+        status |= {name: sorted(status[name]) for name in _UNORDERED if isinstance(status.get(name), list)}
+        if "conditions" in status:
+            status["conditions"] = sorted(status["conditions"], key=lambda c: (c["type"], c.get("node", "")))
         said = {name: meta.get(name) for name in ("annotations", "labels", "finalizers")}
         found[f"{kind} {key}"] = _without_zeros({**said, "spec": obj.get("spec"), "status": status})
     return found
