@@ -15,6 +15,8 @@ import msgspec
 from ovnbridge.compile.dhcp import row_key
 from ovnbridge.compile.multicast import querier_lease
 from ovnbridge.compile.options import options
+from ovnbridge.compile.problem import REFUSED, problem_key
+from ovnbridge.compile.problem import TABLE as ROW_PROBLEMS
 from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes, has_gateways, leaving
 from ovnbridge.compile.subnet_acl import ACLS_FAILED, acls_problem
 from ovnbridge.compile.subnet_spec import CENTRALIZED, INVALID, Problem, accepted_spec
@@ -55,7 +57,7 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason, subnet))
     if problem is None:
         yield Event("Subnet", name, "Normal", reason, "")
-    elif isinstance(found, SubnetView) and problem.reason != ACLS_FAILED:
+    elif isinstance(found, SubnetView) and problem.reason not in (ACLS_FAILED, REFUSED):
         yield Event("Subnet", name, "Warning", problem.reason, problem.message)
     if isinstance(found, SubnetView) and isinstance(spec, SubnetSpec):
         value = _counted(reader, found, value)
@@ -66,7 +68,7 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
             yield Event("Subnet", name, "Normal", "SubnetGatewayNodeChanged", message)
         value = _owned_addresses(reader, found, spec, value)
         value = msgspec.structs.replace(value, nat_outgoing_policy_rules=_nat_rules(name, spec))
-    yield Status("Subnet", name, value)
+    yield Status("Subnet", name, value, after_commit=problem is None)
 
 
 def _reason(found: SubnetView | Problem, spec: object, before: Iterable[Condition]) -> str:
@@ -185,6 +187,8 @@ def _obstacle(reader: Reader, name: str, view: SubnetView, spec: object) -> Prob
         return None
     if reader.get("Vpc", view.vpc) is None:
         return Problem(INVALID, f"vpc {view.vpc} does not exist")
+    if isinstance(refused := reader.get(ROW_PROBLEMS, problem_key("Subnet", name)), str):
+        return Problem(REFUSED, refused)
     if isinstance(spec, SubnetSpec) and (problem := acls_problem(reader, spec)):
         return Problem(ACLS_FAILED, problem)
     for wanted, owner in (

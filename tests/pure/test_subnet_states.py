@@ -99,6 +99,32 @@ def test_the_global_flag_for_ecmp() -> None:
     assert "enableEcmp" not in cluster.get("Subnet", "s2")["spec"]
 
 
+def test_a_subnet_whose_rows_the_database_refuses_is_not_ready() -> None:
+    """The row's error comes into the World (`roles/controller.py`); what was ready before is not any more."""
+    cluster = ready(subnet("s1", **S1))
+    assert conditions(cluster, "s1")["Ready"][0] == "True"
+    cluster.world.put("RowProblem", "Subnet s1", "ACL: constraint violation")
+    cluster.run()
+    reason = "OVNTransactionFailed"
+    states = {"Validated": ("True", reason), "Ready": ("False", reason), "Error": ("True", reason)}
+    assert conditions(cluster, "s1") == states
+    assert "constraint violation" in cluster.get("Subnet", "s1")["status"]["conditions"][0]["message"]
+    told = [i for i in cluster.state.reactor.items("Subnet", "s1") if getattr(i, "reason", "") == reason]
+    assert len(told) == 1
+    cluster.world.put("RowProblem", "Subnet s1", None)
+    cluster.run()
+    assert conditions(cluster, "s1")["Ready"] == ("True", "ResetLogicalSwitchAclSuccess")
+
+
+def test_what_is_wrong_is_said_while_rows_wait() -> None:
+    """Ready waits for the commit; its contrary does not."""
+    cluster = ready(subnet("s1", **S1))
+    cluster.apply(subnet("s1", **{**S1, "gatewayType": "centralized"}))
+    cluster.hear()
+    (write,) = [w for w in cluster.plan("Subnet", "s1") if w.subresource == "status"]
+    assert "NoReadyGateway" in str(write.body)
+
+
 # -- D.2: the order of a reconcile: defaults, vlan gate, validation, finalizer
 
 
