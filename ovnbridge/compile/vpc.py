@@ -42,9 +42,8 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     if vpc.metadata.deleting:
         yield _refusal(vpc, opts, users)
     wrong = [*vpc_routes.problems(vpc), *vpc_peering.problems(reader, vpc), *bfd.problems(vpc)]
-    if wrong or broken:
-        yield Hold(vpc_scope(name))
     if wrong:
+        yield Hold(vpc_scope(name))
         yield Event("Vpc", name, "Warning", "ValidateVpcFailed", "; ".join(wrong))
     missing = [
         *vpc_routes.obstacles(reader, vpc),
@@ -62,6 +61,8 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     yield from vpc_peering.peering_ports(vpc, peered)
     yield from vpc_external.external_ports(reader, vpc)
     yield from bfd.bfd_port(reader, vpc)
+    if broken:  # their routes by source are not told apart
+        yield Hold(vpc_scope(name))
     yield from _overlay_cidrs(name, subnets, complete=not broken)
     yield _status(reader, vpc, opts, users, tuple(peered))
 
