@@ -149,13 +149,6 @@ class FamilyPool:
         walk = self._walks.get(pool)
         return self._taken & walk.members if walk is not None else RangeSet()
 
-    def free(self) -> RangeSet:
-        """Addresses that were not used since their range was last walked through, of all pools."""
-        found = RangeSet()
-        for walk in self._walks.values():
-            found = found | walk.free
-        return found
-
     def available(self, pool: str | None = None) -> RangeSet:
         """Addresses that can still be handed out, of all pools or of one."""
         found = RangeSet()
@@ -171,3 +164,10 @@ class FamilyPool:
             text_of(low, version) if low == high else f"{text_of(low, version)}-{text_of(high, version)}"
             for low, high in ranges.ranges()
         )
+
+    def free(self) -> RangeSet:
+        """Addresses that were not used since their range was last walked through, of all pools."""
+        found = RangeSet()
+        for walk in self._walks.values():
+            found = found | walk.free
+        return found

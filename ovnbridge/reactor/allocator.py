@@ -230,13 +230,11 @@ class Allocator:
 
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
+        if request is not None and request.amend and self._exchanged(owner, request):
+            return
         ip = self._world.get("IP", owner)
         if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
-            refusal = self._amended(owner, request) if request is not None and isinstance(ip, IP) else None
-            if refusal is None or request is None:
-                self._answered(owner)
-            else:
-                self._refuse(owner, request, refusal)
+            self._answered(owner)
             if isinstance(ip, Ended) or self.unwanted(owner, ip):
                 self._touch("IP", owner)
         elif owner in self._pending:
@@ -262,20 +260,22 @@ class Allocator:
             else:
                 self._refuse(owner, request, decision)
 
-    def _amended(self, owner: str, request: AddressRequest) -> Refusal | None:
-        """Exchange what does not fit of a lease, in its object; or why that is not possible."""
-        before = self.ledger.lease(owner)
-        decision = self.ledger.amend(owner, request)
-        if isinstance(decision, Lease) and before is not None:
+    def _exchanged(self, owner: str, request: AddressRequest) -> bool:
+        """Exchange what does not fit of a lease in its object. Returns whether there was anything to do."""
+        ip, before = self._world.get("IP", owner), self.ledger.lease(owner)
+        decision = self.ledger.amend(owner, request) if isinstance(ip, IP) and not ip.metadata.deleting else None
+        if decision is None or before is None:
+            return False
+        if isinstance(decision, Refusal):
+            self._refuse(owner, request, decision)
+        else:
             # What it gives up is nobody else's before its object says so.
-            gone = {
-                "v4": "" if before.v4 == decision.v4 else before.v4,
-                "v6": "" if before.v6 == decision.v6 else before.v6,
-            }
-            self.ledger.restore(_replaced(owner), Lease(before.subnet, **gone))
+            v4, v6 = ("" if old == new else old for old, new in ((before.v4, decision.v4), (before.v6, decision.v6)))
+            self.ledger.restore(_replaced(owner), Lease(before.subnet, v4, v6))
             self._world.put(GRANT, owner, decision)
+            self._answered(owner)
             self._usage_stale(decision.subnet)
-        return decision if isinstance(decision, Refusal) else None
+        return True
 
     def _request(self, owner: str) -> AddressRequest | None:
         claim = self._desired.claim(owner)
@@ -386,11 +386,6 @@ class Allocator:
         self._stale_usage.clear()
 
 
-def _replaced(owner: str) -> str:
-    """The owner of the addresses that a lease gives up, until its object says so; no object has such a name."""
-    return f"{owner}/replaced"
-
-
 def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
     """Whether the object is the lease of a pod's interface or of a node, the kinds that are claimed here."""
     if ip is None:
@@ -405,3 +400,8 @@ def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
 def _of_subnet(owner: str) -> bool:
     """Whether the object is the lease of one of a subnet's own addresses."""
     return owner.startswith((U2O_PREFIX, MCAST_PREFIX))
+
+
+def _replaced(owner: str) -> str:
+    """The owner of the addresses that a lease gives up, until its object says so; no object has such a name."""
+    return f"{owner}/replaced"
