@@ -74,12 +74,16 @@ def _labels(reader: Reader, name: str) -> dict[str, str]:
 
 def _of_nodes(before: ProviderNetworkStatus, states: list[_State]) -> ProviderNetworkStatus:
     """The status by nodes. It stands while none of them says anything: there are no agents, as in a dump."""
-    if states and all(state.ready is None for state in states):
-        return before
-    ready = [state.node for state in states if state.ready]
-    not_ready = [state.node for state in states if not state.ready]
-    conditions = {state.node: _condition(state) for state in states}
+    nodes = {state.node: state for state in states}
     told = tuple(condition.node for condition in before.conditions)
+    if any(state.ready is not None for state in states):
+        ready = tuple(state.node for state in states if state.ready)
+        not_ready = tuple(state.node for state in states if not state.ready)
+        conditions = {state.node: _condition(state) for state in states}
+    else:
+        ready = tuple(node for node in before.ready_nodes if node in nodes)
+        not_ready = tuple(node for node in before.not_ready_nodes if node in nodes)
+        conditions = {condition.node: condition for condition in before.conditions if condition.node in nodes}
     return msgspec.structs.replace(
         before,
         ready=bool(ready) and not not_ready,

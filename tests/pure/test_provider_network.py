@@ -89,7 +89,9 @@ def test_what_is_not_known_stands() -> None:
     cluster = ready(*underlay())
     cluster.apply({**network(), "status": said}, node("n-1"), node("n-2"), agent("n-1", app="other")).run()
     assert {k: v for k, v in status(cluster).items() if v} == said
-    cluster.apply(agent("n-1")).run()
+    cluster.delete("Node", "n-2").run()
+    assert (status(cluster)["ready"], status(cluster)["readyNodes"], states(cluster)) == (True, ["n-1"], {})
+    cluster.apply(node("n-2"), agent("n-1")).run()
     assert status(cluster)["ready"] is False
     assert (status(cluster)["readyNodes"], status(cluster)["notReadyNodes"]) == ([], ["n-1", "n-2"])
     assert states(cluster)["n-1"] == ("False", "InitOVSBridgeFailed", "")

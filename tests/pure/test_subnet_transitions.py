@@ -55,6 +55,7 @@ EDITED = {"Subnet": "s", "Vlan": "v", "ProviderNetwork": "net1"}
 UNDERLAYS = {name: spec for name, spec in PROFILES.items() if "vlan" in spec}
 
 READY = {"net1.provider-network.kubernetes.io/ready": "true"}
+AGENT = {"app": "kube-ovn-cni"}
 N2 = node("n-2", "192.168.0.12", "fd01::12", labels={"gw": "yes", **READY})
 AROUND: tuple[Json, ...] = (
     namespace("a", team="red"),
@@ -62,8 +63,9 @@ AROUND: tuple[Json, ...] = (
     node("n-1", "192.168.0.11", "fd01::11", labels={"gw": "yes", **READY}),
     N2,
     node("n-3", "192.168.0.13", ready=False),
-    merged(
-        pod("kube-system/cni", "n-3", spec={"hostNetwork": True}), {"metadata": {"labels": {"app": "kube-ovn-cni"}}}
+    *(
+        merged(pod(f"a/agent-{n}", f"n-{n}", spec={"hostNetwork": True}), {"metadata": {"labels": AGENT}})
+        for n in (1, 2, 3)
     ),
     vpc("v1", namespaces=["b"], defaultSubnet="s"),
     vpc("v2"),
@@ -147,42 +149,54 @@ def test_no_field_is_forgotten(spec: type[msgspec.Struct], patches: Mapping[str,
         assert all(field in patch for patch in values)
 
 
-def _flat(kind: str) -> list[tuple[str, str, Json]]:
-    return [("patch", kind, patch) for patches in KINDS[kind].values() for patch in patches]
+Step = tuple[str, str, str, Json]
+"""What is done, kind and name of what it is done to, and a patch or an object."""
 
 
-Step = tuple[str, str, Json]
-EDITS: st.SearchStrategy[Step] = st.one_of(
-    st.sampled_from(_flat("Subnet")),
-    st.sampled_from(_flat("Subnet")),
-    st.sampled_from(_flat("Vlan")),
-    st.sampled_from(_flat("ProviderNetwork")),
-    st.sampled_from(
-        [
-            ("put", "", node("n-2", "192.168.0.12", ready=False)),
-            ("put", "", N2),
-            ("put", "", FIRST),
-            ("put", "", vpc("v1", namespaces=["a"], staticRoutes=[{"cidr": "0.0.0.0/0", "nextHopIP": "10.20.0.9"}])),
-            ("put", "", vpc("ovn-cluster", namespaces=["b"], defaultSubnet="other")),
-            ("delete", "Pod", {"key": "a/first"}),
-            ("delete", "Pod", {"key": "a/static"}),
-            ("delete", "IPPool", {"key": "pool"}),
-        ]
-    ),
+def patches(kind: str, *names: str) -> st.SearchStrategy[Step]:
+    every = [patch for values in KINDS[kind].values() for patch in values]
+    return st.tuples(st.just("patch"), st.just(kind), st.sampled_from(names), st.sampled_from(every))
+
+
+_OTHERS: list[Json] = [
+    node("n-2", "192.168.0.12", ready=False),
+    N2,
+    FIRST,
+    vpc("v1", namespaces=["a"], staticRoutes=[{"cidr": "0.0.0.0/0", "nextHopIP": "10.20.0.9"}]),
+    vpc("v1", namespaces=["b"], defaultSubnet="s"),
+    vpc("v2", vpcPeerings=[{"remoteVpc": "v1", "localConnectIP": "169.254.0.1/30"}]),
+    vpc("ovn-cluster", staticRoutes=[{"cidr": "10.9.0.0/16", "nextHopIP": "10.18.0.9", "routeTable": "blue"}]),
+]
+_DELETED = (
+    ("Pod", "a/first"),
+    ("Pod", "a/static"),
+    ("IPPool", "pool"),
+    ("Vip", "shared"),
+    ("Node", "n-3"),
+    ("Subnet", "tenant"),
+)
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    patches("Subnet", "s"),
+    patches("Subnet", "s"),
+    patches("Subnet", "other", "beside", "tenant"),
+    patches("Vlan", "v", "x"),
+    patches("ProviderNetwork", "net1", "net2"),
+    st.sampled_from([("put", *key_of(obj), obj) for obj in _OTHERS]),
+    st.sampled_from([("delete", *key, {}) for key in _DELETED]),
 )
 
 
-@given(st.sampled_from(list(PROFILES)), st.lists(EDITS, min_size=1, max_size=6))
+@given(st.sampled_from(list(PROFILES)), st.lists(STEPS, min_size=1, max_size=6))
 def test_random_edits(profile: str, steps: list[Step]) -> None:
     player = Player(subnet("s", **PROFILES[profile]))
     player.compare(profile)
-    for number, (verb, kind, what) in enumerate(steps):
+    for number, (verb, kind, name, what) in enumerate(steps):
         if verb == "put":
             player.put(what)
         elif verb == "delete":
-            player.delete(kind, what["key"])
-        else:
-            player.patch(kind, EDITED[kind], what)
+            player.delete(kind, name)
+        elif (kind, name) in player.cluster.api.objects:
+            player.patch(kind, name, what)
         player.compare((profile, steps[: number + 1]))
     engine = player.cluster.engine
     assert engine.desired.snapshot() == engine.recompute().snapshot()
