@@ -166,20 +166,22 @@ def test_keys_of_others_in_the_configuration_of_a_switch(snoop: bool) -> None:
     assert ("mcast_snoop" in found) is snoop
 
 
-def test_the_prefix_of_router_advertisements_stands() -> None:
-    """Drawn from the port's networks by Kube-OVN; OVN does not read it."""
+def test_the_prefix_of_router_advertisements() -> None:
+    """Its length, as Kube-OVN draws it from the port's networks; it goes with the network that it is of."""
     dual = {"cidrBlock": "10.17.0.0/24,fd17::/64"}
     cluster = ready(subnet("s1", **dual, enableIPv6RA=True))
 
-    def edit(content: Any) -> None:
-        (row,) = [r for r in content["Logical_Router_Port"].values() if r["name"] == "ovn-cluster-s1"]
-        row["ipv6_prefix"] = frozenset({"64"})
+    def prefix() -> set[str]:
+        return set(cluster.row("Logical_Router_Port", "ovn-cluster-s1")["ipv6_prefix"])
 
-    cluster.database.edit(edit)
-    cluster.start()
-    assert cluster.run() == []
+    assert prefix() == {"64"}
+    cluster.apply(subnet("s1", cidrBlock="10.17.0.0/24,fd17::/112", enableIPv6RA=True)).run()
+    assert prefix() == {"112"}
+    cluster.apply(subnet("s1", **S1, enableIPv6RA=True)).run()
+    assert prefix() == set()
+    cluster.apply(subnet("s1", **dual, enableIPv6RA=True)).run()
     cluster.apply(subnet("s1", **dual)).run()
-    assert cluster.row("Logical_Router_Port", "ovn-cluster-s1")["ipv6_prefix"] == frozenset()
+    assert prefix() == set()
 
 
 # -- D.1 point 6, D.17

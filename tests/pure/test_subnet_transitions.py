@@ -118,7 +118,7 @@ class Player:
         before, held = self.cluster.memory.snapshot(), self.held()
         self.cluster.api.patch(kind, name, {"spec": patch})
         self.cluster.run()
-        if self.held() - held and not held:
+        if name in self.held() and not held:
             assert self.cluster.memory.snapshot() == before, "a spec that is refused changes nothing"
 
     def held(self) -> set[str]:
