@@ -21,6 +21,7 @@ from ovnbridge.compile.subnet import (
     active_gateways,
     current_gateway,
     gateway_nodes,
+    has_gateways,
     subnet_view,
 )
 from ovnbridge.engine.engine import Reader, Unit
@@ -33,9 +34,7 @@ from ovnbridge.model.ovn import VENDOR, Ref
 def _gateway(reader: Reader, name: str) -> Iterator[Item]:
     view = reader.query(subnet_view, name)
     opts = options(reader)
-    if view is None or view.vpc != opts.cluster_router or name == opts.node_switch:
-        return
-    if not view.is_ovn or not view.logical or reader.get("Vpc", view.vpc) is None:
+    if view is None or not has_gateways(view, opts) or reader.get("Vpc", view.vpc) is None:
         return
     if view.gateway_type == DISTRIBUTED and opts.gateway_groups == PER_SUBNET:
         for node in reader.query(node_names):

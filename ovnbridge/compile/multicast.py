@@ -38,9 +38,9 @@ def querier(reader: Reader, view: SubnetView, spec: SubnetSpec) -> Iterator[Item
         return
     owner = mcast_owner(view.name)
     yield u2o.claim(owner, view.name, "")
+    yield from u2o.refused(reader, owner, view.name)
     lease = querier_lease(reader, view.name)
     if lease is None:
-        yield from u2o.refused(reader, owner, view.name)
         return
     yield Row(
         "Logical_Switch_Port",

@@ -70,12 +70,14 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
     ids = {"vendor": VENDOR, "node": name, "np": f"node/{name}"}
     yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=reader.query(group_members))
     allocated = node.metadata.annotation(annotation("allocated")) == "true"
-    held = node.metadata.annotation(annotation("ip_address")) if allocated else ""
+    given = address.split(node.metadata.annotation(annotation("ip_address"))) if allocated else ()
+    held = [text for text in given if text and join is not None and address.contains(join.cidr_block, text)]
     mac = node.metadata.annotation(annotation("mac_address")) if allocated else ""
     request = AddressRequest(
         subnets=(opts.node_switch,),
-        addresses=(held,) if held and join is not None and address.contains(join.cidr_block, held) else (),
+        addresses=(",".join(held),) if held else (),
         mac=mac if address.valid_mac(mac) else "",
+        amend=True,
         pod=name,
         node=name,
     )

@@ -31,6 +31,8 @@ from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, n
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _DEFAULT_GROUP = "default-securitygroup"
+_OF_SUBNET = ("logical_router", "vlan_id", "provider_network")
+"""Annotations that pods of some subnets have."""
 
 
 class _Pod(msgspec.Struct, frozen=True):
@@ -235,6 +237,9 @@ def _annotations(reader: Reader, me: _Pod, net: Net, lease: IP, view: SubnetView
         values["virtualmachine"] = me.own
     if me.pod.spec.node_name:
         values["routed"] = "true"
+    for suffix in _OF_SUBNET:  # what its subnet was before
+        if suffix not in values and me.note(suffix, net):
+            values[suffix] = None
     return {annotation(suffix, net.provider): value for suffix, value in values.items()}
 
 

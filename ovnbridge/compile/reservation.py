@@ -48,13 +48,24 @@ def _filled(owner: str, ip: IP, lease: Lease) -> Iterator[Item]:
     if len(lease.subnet) <= LONGEST_LABEL:
         labels[lease.subnet] = ""
     yield Labels("IP", owner, labels)
-    fields = {
+    yield Spec("IP", owner, {name: value for name, value in _fields(lease).items() if value})
+
+
+def _amended(reader: Reader, owner: str) -> Iterator[Item]:
+    """A lease whose addresses are exchanged in place, as its subnet is another than it was."""
+    ip, granted = reader.get("IP", owner), reader.get(GRANT, owner)
+    if isinstance(ip, IP) and addressed(ip) and not ip.metadata.deleting and isinstance(granted, Lease):
+        yield Spec("IP", owner, _fields(granted))
+
+
+def _fields(lease: Lease) -> dict[str, str]:
+    """What the spec of an IP object says of a lease."""
+    return {
         "ipAddress": address.join(lease.v4, lease.v6),
         "v4IpAddress": lease.v4,
         "v6IpAddress": lease.v6,
         "macAddress": lease.mac,
     }
-    yield Spec("IP", owner, {name: value for name, value in fields.items() if value})
 
 
 def _edited(reader: Reader, owner: str) -> Iterator[Item]:
@@ -79,4 +90,8 @@ def _edited(reader: Reader, owner: str) -> Iterator[Item]:
     yield Event("IP", owner, "Warning", "ImmutableFieldChanged", message)
 
 
-UNITS = (Unit("ip-reservation", RESERVATION, _reservation), Unit("ip-edited", EDITED, _edited))
+UNITS = (
+    Unit("ip-reservation", RESERVATION, _reservation),
+    Unit("ip-edited", EDITED, _edited),
+    Unit("ip-amended", GRANT, _amended),
+)

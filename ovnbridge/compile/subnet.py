@@ -12,8 +12,8 @@ from typing import TypeAlias
 import msgspec
 
 from ovnbridge.compile import subnet_conflict
-from ovnbridge.compile.lease import lease_of
-from ovnbridge.compile.options import options
+from ovnbridge.compile.lease import eip_lease, lease_of
+from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.selector import matches
 from ovnbridge.compile.subnet_spec import (
     CENTRALIZED,
@@ -28,7 +28,9 @@ from ovnbridge.engine.engine import Reader
 from ovnbridge.engine.world import Index
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec
+from ovnbridge.model.crd.vpc import Vpc
 from ovnbridge.model.kube import Node
 from ovnbridge.model.names import MCAST_PREFIX, OVN_PROVIDER, U2O_PREFIX, u2o_owner
 
@@ -111,9 +113,10 @@ def checked(reader: Reader, name: str) -> _Checked:
 def _view(reader: Reader, name: str, spec: SubnetSpec) -> SubnetView:
     vlan = reader.query(vlan_view, spec.vlan) if spec.vlan else None
     lease = lease_of(reader, u2o_owner(spec.vpc, name)) if spec.u2o_interconnection else None
-    router = address.join(lease.spec.v4_ip_address, lease.spec.v6_ip_address) if lease is not None else ""
-    if lease is None or lease.spec.subnet != name or not address.contains(spec.cidr_block, router):
-        router = ""
+    router = ""
+    if lease is not None and lease.spec.subnet == name:
+        own = (lease.spec.v4_ip_address, lease.spec.v6_ip_address)
+        router = address.join(*(text if address.contains(spec.cidr_block, text) else "" for text in own))
     return SubnetView(
         name=name,
         vpc=spec.vpc,
@@ -153,7 +156,7 @@ def leaving(reader: Reader, name: str) -> bool:
     memoised question)."""
     subnet = reader.query(described, name)
     deleting = subnet is not None and subnet.metadata.deleting
-    return deleting and not (reader.any("ip-subnet", name) or reader.any("vip-subnet", name))
+    return deleting and not any(reader.any(users, name) for users in ("ip-subnet", "vip-subnet", "eip-subnet"))
 
 
 def _names_of(reader: Reader, vpc: str) -> list[str]:
@@ -169,19 +172,28 @@ def subnets_of_vpc(reader: Reader, vpc: str) -> tuple[str, ...]:
 
 
 def broken_subnets(reader: Reader, vpc: str) -> tuple[str, ...]:
-    """Subnets of a VPC that cannot be compiled as they are, sorted (memoised question)."""
-    names = _names_of(reader, vpc)
-    if reader.get("Vpc", vpc) is None:
+    """Subnets of a VPC that cannot be compiled as they are, sorted (memoised question).
+
+    Also those that name another VPC by now, and were this one's until then: the Vpc's status lists them.
+    """
+    names, found = _names_of(reader, vpc), reader.get("Vpc", vpc)
+    if not isinstance(found, Vpc):
         return tuple(names)
-    found = (n for n in names if isinstance(reader.query(checked, n), Problem | Waiting))
-    return tuple(
-        n for n in found if (s := reader.query(described, n)) is None or is_ovn(s.spec.provider or OVN_PROVIDER)
-    )
+    return tuple(n for n in sorted({*names, *found.status.subnets}) if reader.query(_broken, n))
+
+
+def _broken(reader: Reader, name: str) -> bool:
+    """Whether a subnet has, or should have, a switch and cannot be compiled as it is (memoised question)."""
+    subnet, found = reader.query(described, name), reader.query(checked, name)
+    if subnet is None or not is_ovn(subnet.spec.provider or OVN_PROVIDER):
+        return False
+    return isinstance(found, Problem | Waiting) or (found is not None and reader.get("Vpc", found.vpc) is None)
 
 
 def connects_underlay(reader: Reader, vpc: str) -> bool:
     """Whether a VPC has a subnet with U2O; one that cannot be compiled at present is what it was (memoised)."""
-    return any(reader.query(_connected, name) for name in _names_of(reader, vpc))
+    names = {*_names_of(reader, vpc), *reader.query(broken_subnets, vpc)}
+    return any(reader.query(_connected, name) for name in sorted(names))
 
 
 def _connected(reader: Reader, name: str) -> bool:
@@ -205,13 +217,17 @@ def active_gateways(reader: Reader, name: str) -> tuple[str, ...]:
     return ready if view.enable_ecmp else (current,) if current in ready else ready[:1]
 
 
+def has_gateways(view: SubnetView, opts: Options) -> bool:
+    """Whether a subnet's traffic leaves through nodes: subnets of the default VPC whose gateway is its router do, but
+    the nodes' own (spec D.2.4)."""
+    return view.is_ovn and view.logical and view.vpc == opts.cluster_router and view.name != opts.node_switch
+
+
 def gateway_nodes(reader: Reader, name: str) -> tuple[str, ...]:
     """Nodes that a centralized subnet of the default VPC may leave through: those of `gatewayNode` in its order, then
     those that `gatewayNodeSelectors` select (memoised question)."""
     view, subnet = reader.query(subnet_view, name), reader.query(described, name)
-    if view is None or subnet is None:
-        return ()
-    if view.gateway_type != CENTRALIZED or view.vpc != options(reader).cluster_router:
+    if view is None or subnet is None or view.gateway_type != CENTRALIZED or not has_gateways(view, options(reader)):
         return ()
     found = dict.fromkeys(n for entry in view.gateway_node.split(",") if (n := entry.partition(":")[0].strip()))
     if subnet.spec.gateway_node_selectors:
@@ -242,6 +258,15 @@ def _by_holder(ip: IP) -> tuple[str, ...]:
     return () if ip.metadata.name.startswith((U2O_PREFIX, MCAST_PREFIX)) else (ip.spec.subnet,)
 
 
+def _by_address(ip: IP) -> tuple[str, ...]:
+    return _by_holder(ip) if ip.spec.v4_ip_address or ip.spec.v6_ip_address else ()
+
+
+def _by_external(eip: OvnEip) -> tuple[str, ...]:
+    lease = eip_lease(eip)
+    return (lease.subnet,) if lease is not None else ()
+
+
 def _by_vpc(subnet: Subnet) -> tuple[str, ...]:
     return (subnet.spec.vpc,)
 
@@ -256,6 +281,8 @@ def _by_selector(subnet: Subnet) -> tuple[str, ...]:
 
 INDEXES = (
     Index("ip-subnet", "IP", _by_holder),
+    Index("ip-addressed", "IP", _by_address),
+    Index("eip-subnet", "OvnEip", _by_external),
     Index("subnet-vpc", "Subnet", _by_vpc),
     Index("subnet-namespaces", "Subnet", _by_namespace),
     Index("subnet-selectors", "Subnet", _by_selector),

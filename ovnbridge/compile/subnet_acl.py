@@ -26,7 +26,7 @@ def rows(reader: Reader, view: SubnetView, spec: SubnetSpec) -> Iterator[Item]:
     """All ACLs of the switch; of two with the same direction, priority and match the first one counts."""
     found: dict[tuple[str, int, str], Row] = {}
     tier = _TIER if has_column(reader, "ACL", "tier") else 0
-    problem = acls_problem(spec)
+    problem = acls_problem(reader, spec)
     if problem:
         yield Hold(acl_scope(view.name))
         yield Event("Subnet", view.name, "Warning", ACLS_FAILED, problem)
@@ -55,8 +55,9 @@ def rows(reader: Reader, view: SubnetView, spec: SubnetSpec) -> Iterator[Item]:
     yield from found.values()
 
 
-def acls_problem(spec: SubnetSpec) -> str:
+def acls_problem(reader: Reader, spec: SubnetSpec) -> str:
     """What is wrong with `spec.acls`, or ""; the server's own check of the match comes on top."""
+    tiers = has_column(reader, "ACL", "tier")
     for number, acl in enumerate(spec.acls):
         if acl.direction not in ("from-lport", "to-lport"):
             return f"direction {acl.direction!r} in acls[{number}] must be from-lport or to-lport"
@@ -64,6 +65,8 @@ def acls_problem(spec: SubnetSpec) -> str:
             return f"priority {acl.priority} in acls[{number}] must be 0 to 32767"
         if acl.action not in _ACTIONS:
             return f"action {acl.action!r} in acls[{number}] must be one of {', '.join(_ACTIONS)}"
+        if acl.action == "pass" and not tiers:  # to the next tier
+            return f"action 'pass' in acls[{number}] needs a newer OVN"
         if not acl.match.strip():
             return f"match in acls[{number}] is empty"
     return ""

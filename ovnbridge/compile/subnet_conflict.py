@@ -27,6 +27,8 @@ def conflict(reader: Reader, name: str, spec: SubnetSpec) -> Problem | None:
 
 
 def _conflicts(reader: Reader, name: str, spec: SubnetSpec, opts: Options) -> Iterator[str]:
+    if not spec.cidr_block and (users := [*reader.by("ip-addressed", name), *reader.by("vip-subnet", name)]):
+        yield f"cidrBlock cannot go while its addresses are in use by {', '.join(users[:3])}"  # spec C.7
     for other in _overlapping(reader, spec, opts):
         if other != name and _older(reader, other, name, opts):
             yield f"cidrBlock {spec.cidr_block} overlaps that of subnet {other} in vpc {spec.vpc}"

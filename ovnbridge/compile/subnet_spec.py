@@ -40,7 +40,7 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     """The spec as it is written back (spec D.2.0). Raises ValueError when cidrBlock or gateway cannot be parsed."""
     changes: dict[str, object] = {}
     if spec.cidr_block:
-        cidr = address.normalise(spec.cidr_block)
+        cidr = address.normalise(_upgraded(name, spec.cidr_block, opts))
         gateway = address.default_gateway(cidr, spec.gateway)
         changes |= {
             "cidr_block": cidr,
@@ -68,6 +68,15 @@ def default_spec(name: str, spec: SubnetSpec, opts: Options) -> SubnetSpec:
     if not spec.u2o_interconnection or not spec.vlan:
         changes |= {"u2o_interconnection": False, "u2o_interconnection_ip": ""}
     return msgspec.structs.replace(spec, **changes)
+
+
+def _upgraded(name: str, cidr_block: str, opts: Options) -> str:
+    """The cidrBlock of the join or default subnet with the CIDR of the family that it lacks, when the flag has both: a
+    cluster becomes dual-stack (spec D.1 point 7). Of the family that it has the object is right, not the flag."""
+    flag = {opts.node_switch: opts.node_switch_cidr, opts.default_ls: opts.default_cidr}.get(name, "")
+    if address.protocol(flag) != address.DUAL or address.protocol(cidr_block) not in (address.IPV4, address.IPV6):
+        return cidr_block
+    return address.join(*(own or new for own, new in zip(address.split(cidr_block), address.split(flag))))
 
 
 def described(reader: Reader, name: str) -> Subnet | None:
@@ -119,12 +128,27 @@ def _given_problem(name: str, spec: SubnetSpec) -> str:
 
 def _problems(spec: SubnetSpec, opts: Options) -> Iterator[str]:
     """What F.1 has against a defaulted spec."""
-    if not spec.cidr_block:
-        if not spec.vlan:
-            yield "cidrBlock is required"
-        elif spec.gateway or spec.exclude_ips or spec.logical_gateway or spec.u2o_interconnection:
-            yield "a subnet without cidrBlock has no gateway, excludeIps, logicalGateway or u2oInterconnection"
-        return
+    if spec.cidr_block:
+        yield from _network_problems(spec, opts)
+    elif not spec.vlan:
+        yield "cidrBlock is required"
+    elif spec.gateway or spec.exclude_ips or spec.logical_gateway or spec.u2o_interconnection:
+        yield "a subnet without cidrBlock has no gateway, excludeIps, logicalGateway or u2oInterconnection"
+    yield from _egress_gateway(spec)
+    for vip in spec.vips:
+        if not address.host_family(vip) or not address.contains(spec.cidr_block, vip):
+            yield f"{vip!r} in vips is not an address in cidrBlock {spec.cidr_block or '(none)'}"
+    for number, rule in enumerate(spec.nat_outgoing_policy_rules):
+        yield from _nat_rule(number, rule)
+    for text in filter(None, spec.u2o_interconnection_ip.split(",")):
+        if not address.host_family(text) or not address.contains(spec.cidr_block, text):
+            yield f"u2oInterconnectionIP {text!r} is not an address in cidrBlock {spec.cidr_block}"
+        elif address.canonical(text) in map(address.canonical, spec.gateway.split(",")):
+            yield f"u2oInterconnectionIP {text} is the gateway"
+
+
+def _network_problems(spec: SubnetSpec, opts: Options) -> Iterator[str]:
+    """What F.1 has against cidrBlock and gateway."""
     if 0 < spec.mtu < 1280 and spec.protocol in (address.IPV6, address.DUAL):
         yield f"mtu {spec.mtu} is too small for IPv6"
     for net in address.networks(spec.cidr_block):
@@ -143,17 +167,6 @@ def _problems(spec: SubnetSpec, opts: Options) -> Iterator[str]:
     host = opts.kubernetes_service_host
     if spec.vpc == opts.cluster_router and address.host_family(host) and address.contains(spec.cidr_block, host):
         yield f"cidrBlock {spec.cidr_block} holds the address {host} of the Kubernetes API"
-    yield from _egress_gateway(spec)
-    for vip in spec.vips:
-        if not address.host_family(vip) or not address.contains(spec.cidr_block, vip):
-            yield f"{vip!r} in vips is not an address in cidrBlock {spec.cidr_block}"
-    for number, rule in enumerate(spec.nat_outgoing_policy_rules):
-        yield from _nat_rule(number, rule)
-    for text in filter(None, spec.u2o_interconnection_ip.split(",")):
-        if not address.host_family(text) or not address.contains(spec.cidr_block, text):
-            yield f"u2oInterconnectionIP {text!r} is not an address in cidrBlock {spec.cidr_block}"
-        elif address.canonical(text) in map(address.canonical, spec.gateway.split(",")):
-            yield f"u2oInterconnectionIP {text} is the gateway"
 
 
 def _border_gateways(spec: SubnetSpec) -> Iterator[str]:

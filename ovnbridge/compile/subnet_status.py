@@ -15,7 +15,9 @@ import msgspec
 from ovnbridge.compile.dhcp import row_key
 from ovnbridge.compile.multicast import querier_lease
 from ovnbridge.compile.options import options
-from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes, leaving
+from ovnbridge.compile.problem import REFUSED, problem_key
+from ovnbridge.compile.problem import TABLE as ROW_PROBLEMS
+from ovnbridge.compile.subnet import SubnetView, active_gateways, checked, gateway_nodes, has_gateways, leaving
 from ovnbridge.compile.subnet_acl import ACLS_FAILED, acls_problem
 from ovnbridge.compile.subnet_spec import CENTRALIZED, INVALID, Problem, accepted_spec
 from ovnbridge.compile.vlan import Waiting
@@ -55,14 +57,18 @@ def _subnet_status(reader: Reader, name: str) -> Iterator[Item]:
     value = msgspec.structs.replace(subnet.status, conditions=_conditions(problem, reason, subnet))
     if problem is None:
         yield Event("Subnet", name, "Normal", reason, "")
-    elif isinstance(found, SubnetView) and problem.reason != ACLS_FAILED:
+    elif isinstance(found, SubnetView) and problem.reason not in (ACLS_FAILED, REFUSED):
         yield Event("Subnet", name, "Warning", problem.reason, problem.message)
     if isinstance(found, SubnetView) and isinstance(spec, SubnetSpec):
         value = _counted(reader, found, value)
         value = _gateway(reader, found, value)
+        before, after = subnet.status.activate_gateway, value.activate_gateway
+        if before and after and before != after:
+            message = f"gateway node changes from {before} to {after}"
+            yield Event("Subnet", name, "Normal", "SubnetGatewayNodeChanged", message)
         value = _owned_addresses(reader, found, spec, value)
         value = msgspec.structs.replace(value, nat_outgoing_policy_rules=_nat_rules(name, spec))
-    yield Status("Subnet", name, value)
+    yield Status("Subnet", name, value, after_commit=problem is None)
 
 
 def _reason(found: SubnetView | Problem, spec: object, before: Iterable[Condition]) -> str:
@@ -105,11 +111,9 @@ def _available(view: SubnetView, usage: SubnetUsage, cidr: str) -> int:
 
 def _gateway(reader: Reader, view: SubnetView, value: SubnetStatus) -> SubnetStatus:
     nodes, active = reader.query(gateway_nodes, view.name), reader.query(active_gateways, view.name)
-    if not nodes:
-        return msgspec.structs.replace(value, activate_gateway="")
-    if view.enable_ecmp:
-        return value  # names the active node of a subnet without ECMP; Kube-OVN lets it stand
-    return msgspec.structs.replace(value, activate_gateway=active[0]) if active else value
+    standing = value.activate_gateway if value.activate_gateway in nodes else ""
+    # With ECMP it is the last one without; Kube-OVN lets it stand.
+    return msgspec.structs.replace(value, activate_gateway=active[0] if active and not view.enable_ecmp else standing)
 
 
 def _owned_addresses(reader: Reader, view: SubnetView, spec: SubnetSpec, value: SubnetStatus) -> SubnetStatus:
@@ -183,19 +187,18 @@ def _obstacle(reader: Reader, name: str, view: SubnetView, spec: object) -> Prob
         return None
     if reader.get("Vpc", view.vpc) is None:
         return Problem(INVALID, f"vpc {view.vpc} does not exist")
-    if isinstance(spec, SubnetSpec) and (problem := acls_problem(spec)):
+    if isinstance(refused := reader.get(ROW_PROBLEMS, problem_key("Subnet", name)), str):
+        return Problem(REFUSED, refused)
+    if isinstance(spec, SubnetSpec) and (problem := acls_problem(reader, spec)):
         return Problem(ACLS_FAILED, problem)
     for wanted, owner in (
-        (view.u2o and not view.u2o_ip, u2o_owner(view.vpc, name)),
+        (view.u2o, u2o_owner(view.vpc, name)),
         (isinstance(spec, SubnetSpec) and spec.enable_multicast_snoop, mcast_owner(name)),
     ):
         refusal = reader.get("Refusal", owner) if wanted else None
         if isinstance(refusal, Refusal):
             return Problem("AcquireAddressFailed", f"{owner}: {refusal.reason}: {refusal.message}")
-    opts = options(reader)
-    if view.gateway_type != CENTRALIZED or view.vpc != opts.cluster_router or name == opts.node_switch:
-        return None
-    if not view.logical:
+    if view.gateway_type != CENTRALIZED or not has_gateways(view, options(reader)):
         return None
     nodes = reader.query(gateway_nodes, name)
     if not nodes:

@@ -110,7 +110,7 @@ def _uplink(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[Item]
         parent=Ref("Logical_Router", view.vpc),
         # The name may have been an external port's; the default VPC's own is another feature's (spec D.18).
         members=() if view.name == opts.external_gateway_switch else ("gateway_chassis",),
-        exact=(*(("mac",) if view.u2o_mac else ()), *(() if spec.enable_ipv6_ra else ("ipv6_prefix",))),
+        exact=("mac",) if view.u2o_mac else (),
     )
     yield Row(
         "Logical_Switch_Port",
@@ -142,8 +142,9 @@ def _uplink(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[Item]
 
 
 def _advertisement(view: SubnetView, spec: SubnetSpec) -> Mapping[str, Mapping[str, str] | frozenset[str]]:
-    """IPv6 router advertisements of the router port (spec D.2)."""
-    prefixes = frozenset(cidr for cidr, _ in view.pairs() if address.family(cidr) == 6)
+    """IPv6 router advertisements of the router port (spec D.2). `ipv6_prefix`, which OVN does not read, has the lengths
+    of the prefixes, as Kube-OVN writes them."""
+    prefixes = frozenset(cidr.partition("/")[2] for cidr, _ in view.pairs() if address.family(cidr) == 6)
     if not spec.enable_ipv6_ra or not prefixes:
         return {"ipv6_ra_configs": {}, "ipv6_prefix": frozenset()}
     return {"ipv6_ra_configs": dhcp.parsed(spec.ipv6_ra_configs or _RA_DEFAULTS), "ipv6_prefix": prefixes}

@@ -17,7 +17,7 @@ from ovnbridge.engine.items import Claim, Event, Item, Row
 from ovnbridge.ipam import AddressRequest, Refusal
 from ovnbridge.model.address import family, split
 from ovnbridge.model.crd.subnet import SubnetSpec
-from ovnbridge.model.names import set_name, subnet_node_group, u2o_owner
+from ovnbridge.model.names import named_set, overlay_set, subnet_node_group, u2o_owner
 from ovnbridge.model.ovn import VENDOR, Ref
 
 OWNER_NAMESPACE = "default"
@@ -35,8 +35,8 @@ def _u2o(reader: Reader, name: str) -> Iterator[Item]:
         return
     owner = u2o_owner(view.vpc, name)
     yield claim(owner, name, spec.u2o_interconnection_ip)
+    yield from refused(reader, owner, name)
     if not view.u2o_ip:
-        yield from refused(reader, owner, name)
         return
     opts = options(reader)
     if not view.logical:
@@ -53,7 +53,11 @@ def claim(owner: str, subnet: str, addresses: str) -> Claim:
     return Claim(
         owner,
         AddressRequest(
-            subnets=(subnet,), addresses=(addresses,) if addresses else (), pod=owner, namespace=OWNER_NAMESPACE
+            subnets=(subnet,),
+            addresses=(addresses,) if addresses else (),
+            amend=True,
+            pod=owner,
+            namespace=OWNER_NAMESPACE,
         ),
     )
 
@@ -83,7 +87,7 @@ def _excluded(view: SubnetView, nodes: list[NodeView]) -> Iterator[Item]:
 
 
 def _exclude_set(view: SubnetView, version: int) -> str:
-    return set_name(f"{view.name}.u2o_exclude_ip.ip{version}")
+    return named_set(view.name, f"u2o_exclude_ip.ip{version}")
 
 
 def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
@@ -93,8 +97,10 @@ def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
     default = view.vpc == opts.cluster_router
     for cidr, gateway in view.pairs():
         version = family(cidr) or 4
+        if version not in map(family, view.u2o_ip.split(",")):
+            continue
         source, target = f"ip{version}.src == {cidr}", f"ip{version}.dst == {cidr}"
-        overlay = set_name(f"{view.vpc}.u2o_overlay_cidrs.ip{version}")
+        overlay = overlay_set(view.vpc, version)
         if default or view.overlay_only:
             nodes = f"ip{version}.dst == ${_exclude_set(view, version)} && {source}"
             yield _policy(view, 31000, nodes, gateway, ids)

@@ -108,6 +108,8 @@ def _problem(reader: Reader, vip: Vip, subnet: str, lease: Lease | None) -> str:
     view = reader.query(subnet_view, subnet)
     if view is None:
         return f"subnet {subnet} does not exist or is not valid"
+    if not view.cidr_block:
+        return f"subnet {subnet} manages no addresses"
     for field, text, version in (("v4ip", spec.v4_ip, 4), ("v6ip", spec.v6_ip, 6)):
         if not text:
             continue

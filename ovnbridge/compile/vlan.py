@@ -1,5 +1,5 @@
-"""Vlan and ProviderNetwork: the gate that underlay subnets wait at, and what the two objects' statuses say of their use
-(spec A.7, A.8, D.2.0 "Vlan gate", D.1 point 9)."""
+"""Vlan: the gate that underlay subnets wait at, and what the object's status says of its use (spec A.7, D.2.0 "Vlan
+gate", D.1 point 9, D.17)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Event, Item, Spec, Status
 from ovnbridge.engine.world import Index
 from ovnbridge.model.crd.subnet import Subnet
-from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
+from ovnbridge.model.crd.underlay import Vlan
 
 VLAN_FAILED: Final = "ValidateSubnetVlanFailed"
 
@@ -92,21 +92,11 @@ def _vlan(reader: Reader, name: str) -> Iterator[Item]:
     if view.conflict:
         message = f"id {view.tag} on provider network {view.network} is that of vlan {view.conflict}"
         yield Event("Vlan", name, "Warning", "VlanConflict", message)
-    subnets = _in_order(vlan.status.subnets, reader.by("subnet-vlan", name))
+    subnets = in_order(vlan.status.subnets, reader.by("subnet-vlan", name))
     yield Status("Vlan", name, msgspec.structs.replace(vlan.status, subnets=subnets, conflict=bool(view.conflict)))
 
 
-def _provider_network(reader: Reader, name: str) -> Iterator[Item]:
-    """`status.vlans`; the rest of the status is what the nodes' agents report."""
-    network = reader.get("ProviderNetwork", name)
-    if not isinstance(network, ProviderNetwork):
-        return
-    views = (reader.query(vlan_view, vlan) for vlan in reader.by("vlan-network", name))
-    vlans = _in_order(network.status.vlans, [view.name for view in views if view is not None and not view.conflict])
-    yield Status("ProviderNetwork", name, msgspec.structs.replace(network.status, vlans=vlans))
-
-
-def _in_order(before: tuple[str, ...], names: Iterable[str]) -> tuple[str, ...]:
+def in_order(before: tuple[str, ...], names: Iterable[str]) -> tuple[str, ...]:
     """`names`, those that were listed before in the order of then: a takeover rewrites no status for the order."""
     wanted = dict.fromkeys(names)
     return tuple(dict.fromkeys([*(name for name in before if name in wanted), *wanted]))
@@ -129,4 +119,4 @@ INDEXES = (
     Index("vlan-network", "Vlan", _by_network),
     Index("subnet-vlan", "Subnet", _by_vlan),
 )
-UNITS = (Unit("vlan", "Vlan", _vlan), Unit("provider-network", "ProviderNetwork", _provider_network))
+UNITS = (Unit("vlan", "Vlan", _vlan),)

@@ -15,7 +15,7 @@ from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Member, Row, St
 from ovnbridge.engine.world import Index
 from ovnbridge.model.address import split
 from ovnbridge.model.crd.vpc import Vpc, VpcStatus
-from ovnbridge.model.names import FINALIZER, set_name
+from ovnbridge.model.names import FINALIZER, overlay_set
 from ovnbridge.model.ovn import VENDOR
 
 EXTERNAL_VPC = "ovn.kubernetes.io/vpc_external"
@@ -61,6 +61,8 @@ def _vpc(reader: Reader, name: str) -> Iterator[Item]:
     yield from vpc_peering.peering_ports(vpc, peered)
     yield from vpc_external.external_ports(reader, vpc)
     yield from bfd.bfd_port(reader, vpc)
+    if broken:  # their routes by source are not told apart
+        yield Hold(vpc_scope(name))
     yield from _overlay_cidrs(name, subnets, complete=not broken)
     yield _status(reader, vpc, opts, users, tuple(peered))
 
@@ -107,12 +109,15 @@ def _load_balancers(reader: Reader, vpc: str, opts: Options) -> Iterator[Item]:
 
 
 def _overlay_cidrs(vpc: str, subnets: list[SubnetView], *, complete: bool) -> Iterator[Item]:
-    """Address sets of all overlay CIDRs of the VPC (spec D.2.3, last paragraph); `complete`: all of them are known."""
+    """Address sets of all overlay CIDRs of the VPC (spec D.2.3, last paragraph); `complete`: all of them are known.
+
+    There are empty ones where only policies of underlay subnets name them, which a missing set would make invalid.
+    """
     members = ("addresses",) if complete else ()
-    if not any(s.is_ovn and not s.vlan for s in subnets):
+    if not any(s.is_ovn and (not s.vlan or (s.u2o and s.overlay_only)) for s in subnets):
         return
     for version in (4, 6):
-        name = set_name(f"{vpc}.u2o_overlay_cidrs.ip{version}")
+        name = overlay_set(vpc, version)
         ids = {"vendor": VENDOR, "isU2OOverlayCIDRs": "true", "vpc": vpc}
         yield Row("Address_Set", name, {"name": name, "external_ids": ids}, members=members)
         for subnet in subnets:

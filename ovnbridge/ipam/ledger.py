@@ -189,6 +189,36 @@ class Ledger:
                 refusal = decision
         return msgspec.structs.replace(refusal, subnets=request.subnets)
 
+    def amend(self, owner: str, request: AddressRequest) -> Decision | None:
+        """Exchange those addresses of a lease that do not fit any more, and add those of families that it lacks.
+
+        None: the lease is what it should be. Nothing is lost when the answer is a Refusal.
+        """
+        held = self._leases.get(owner)
+        subnet = self._subnets.get(held.subnet) if held is not None else None
+        if held is None or subnet is None or not request.amend or held.subnet not in request.subnets:
+            return None
+        kept = {
+            pool.network.version: text_of(value, pool.network.version)
+            for pool, value in subnet.addresses(held)
+            if pool.inside(value)
+        }
+        strict = msgspec.structs.replace(request, amend=False)
+        if len(kept) == len(subnet.pools) and answers(held, strict, subnet.facts.cidr_block):
+            return None
+        static = dict(zip((4, 6), split(request.addresses[0] if request.addresses else "")))
+        wanted = ",".join(filter(None, (static[version] or kept.get(version, "") for version in (4, 6))))
+        decision = self._try(subnet, owner, msgspec.structs.replace(request, mac=request.mac or held.mac), wanted, "")
+        if isinstance(decision, Refusal):
+            return msgspec.structs.replace(decision, subnets=request.subnets)
+        self.release(owner)
+        self._record(owner, decision)
+        return decision
+
+    def owners_in(self, subnet: str) -> Iterator[str]:
+        """Owners of the leases in a subnet."""
+        return iter(self._owners.get(subnet, ()))
+
     def _places(self, request: AddressRequest) -> Iterator[tuple[str, str]]:
         """(subnet, pool) that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
         if request.addresses or not (request.pool or request.pools):
@@ -292,6 +322,16 @@ class Ledger:
         empty = (0, "", "")
         using = len(self._owners.get(name, ())) - len(subnet.excluded)
         return SubnetUsage(using, *texts.get(4, empty), *texts.get(6, empty))
+
+    def texts(self, name: str) -> dict[int, tuple[str, str, str, str]]:
+        """Free, reserved, available and used addresses of a subnet by family, as text (spec C.1)."""
+        subnet = self._subnets.get(name)
+        found: dict[int, tuple[str, str, str, str]] = {}
+        for version, pool in subnet.pools.items() if subnet is not None else ():
+            ranges = (pool.free(), pool.reserved, pool.available(), pool.used())
+            free, reserved, available, used = map(pool.text, ranges)
+            found[version] = (free, reserved, available, used)
+        return found
 
     def pool_usage(self, name: str) -> PoolUsage | None:
         """Counts and ranges for an IPPool's status (spec E.1), or None for one whose subnet is unknown."""

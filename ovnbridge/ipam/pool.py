@@ -164,3 +164,10 @@ class FamilyPool:
             text_of(low, version) if low == high else f"{text_of(low, version)}-{text_of(high, version)}"
             for low, high in ranges.ranges()
         )
+
+    def free(self) -> RangeSet:
+        """Addresses that were not used since their range was last walked through, of all pools."""
+        found = RangeSet()
+        for walk in self._walks.values():
+            found = found | walk.free
+        return found

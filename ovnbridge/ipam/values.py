@@ -23,9 +23,10 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     or a static one; `want_mac=False` for networks that carry none. `skip`: addresses never taken by chance (node
     addresses). `grant`: the owner's object exists already and is to be filled in. `keep`: the owner runs with its
     lease, which fits whatever else is asked. `runs`: the owner works with `addresses` already, and lost only the
-    record. `pool`: the named pool that the owner asks for; `pools`: those that its namespace is bound to, of which
-    any will do; with neither, addresses of named pools are not given. `shares`: an owner whose addresses may be taken
-    over (a Vip's). `pod`, `namespace`, `node`, `pod_type` describe the owner on the IP object.
+    record. `amend`: the owner's lease follows its subnet and this request: what does not fit is exchanged in
+    place, and the rest stays. `pool`: the named pool that the owner asks for; `pools`: those that its namespace is
+    bound to, of which any will do; with neither, addresses of named pools are not given. `shares`: an owner whose
+    addresses may be taken over (a Vip's). `pod`, `namespace`, `node`, `pod_type` describe the owner on the IP object.
     """
 
     subnets: tuple[str, ...]
@@ -37,6 +38,7 @@ class AddressRequest(msgspec.Struct, frozen=True, gc=False):
     grant: bool = False
     keep: bool = False
     runs: bool = False
+    amend: bool = False
     pool: str = ""
     pools: tuple[str, ...] = ()
     shares: str = ""
@@ -125,7 +127,7 @@ def answers(lease: Lease, request: AddressRequest, cidr_block: str | None, pool:
     """
     if lease.subnet not in request.subnets:
         return False
-    if cidr_block is None or request.keep:
+    if cidr_block is None or request.keep or request.amend:
         return True
     usable_of: dict[int, tuple[int, int]] = {net.version: usable(net) for net in networks(cidr_block)}
     for text in filter(None, (lease.v4, lease.v6)):

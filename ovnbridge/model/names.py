@@ -84,6 +84,12 @@ def set_name(text: str) -> str:
     return text.replace("-", ".")
 
 
+def named_set(owner: str, rest: str) -> str:
+    """Name of a port group or address set that begins with the name of a subnet or VPC: OVN wants no digit there
+    (spec H.2), which Kubernetes allows. No object's name begins with an underscore."""
+    return set_name(f"_{owner}.{rest}" if owner[:1].isdigit() else f"{owner}.{rest}")
+
+
 def node_group(node: str) -> str:
     """Port group of all pods on a node."""
     return set_name(node_port_name(node))
@@ -91,7 +97,12 @@ def node_group(node: str) -> str:
 
 def subnet_node_group(subnet: str, node: str) -> str:
     """Port group of a distributed subnet's pods on a node."""
-    return set_name(f"{subnet}.{node}")
+    return named_set(subnet, node)
+
+
+def overlay_set(vpc: str, version: int) -> str:
+    """Address set of a VPC's overlay networks of one family."""
+    return named_set(vpc, f"u2o_overlay_cidrs.ip{version}")
 
 
 def distributed_group(node: str) -> str:

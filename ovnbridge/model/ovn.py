@@ -131,7 +131,7 @@ _NB: Final = (
             "ha_chassis_group",
         ),
         parents=(("Logical_Router", "ports"),),
-        adopted=("mac", "ipv6_prefix"),
+        adopted=("mac",),
         own_entries={"options": ("route_table", "bfd-only")},
         rank=30,
     ),

@@ -33,7 +33,7 @@ class HealthServer:
         self._ready: dict[str, Check] = {}
         self._actions: dict[str, tuple[Action, str]] = {}
         self._runners: list[web.AppRunner] = []
-        self._refresh: list[Callable[[], None]] = []
+        self._refresh: list[Callable[[], Awaitable[None] | None]] = []
 
     def live(self, name: str, check: Check) -> None:
         """Add a liveness check."""
@@ -48,7 +48,7 @@ class HealthServer:
         is empty they may ask too."""
         self._actions[name] = (do, refusal)
 
-    def before_scrape(self, refresh: Callable[[], None]) -> None:
+    def before_scrape(self, refresh: Callable[[], Awaitable[None] | None]) -> None:
         """Call `refresh` before each /metrics page is rendered."""
         self._refresh.append(refresh)
 
@@ -82,7 +82,8 @@ class HealthServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         for refresh in self._refresh:
-            refresh()
+            if (slow := refresh()) is not None:
+                await slow
         body, headers = self.metrics.page()
         return web.Response(body=body, headers=headers)
 

@@ -6,10 +6,13 @@ aioprometheus writes label values into the page as they are; a quote or a line b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 
 from aioprometheus import Counter, Gauge, Histogram, Registry, render
 
+_SLICE = 1000
+"""Samples of a family that are written without a break."""
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -25,6 +28,8 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._families: dict[str, str] = {}
+        """Name → its part of the page."""
 
     def count(self, name: str, doc: str, labels: Mapping[str, str] | None = None, by: float = 1) -> None:
         """Increment a counter."""
@@ -51,7 +56,22 @@ class Metrics:
             self._histograms[name] = Histogram(name, doc, buckets=list(buckets), registry=self._registry)
         self._histograms[name].observe(_label(labels), value)
 
+    async def family(
+        self, name: str, doc: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]
+    ) -> None:
+        """Set all values of a gauge at once, by the values of its labels; those that are not given any more are gone.
+
+        For gauges with a sample for each object: there may be very many, so other tasks get their turn meanwhile.
+        """
+        form = name + "{" + ",".join(f'{label}="%s"' for label in labels) + "} %s\n"
+        parts = [f"# HELP {name} {doc}\n# TYPE {name} gauge\n"]
+        for values, value in samples:
+            parts.append(form % (*(text.translate(_ESCAPES) for text in values), value))
+            if len(parts) % _SLICE == 0:
+                await asyncio.sleep(0)
+        self._families[name] = "".join(parts)
+
     def page(self) -> tuple[bytes, dict[str, str]]:
         """The exposition page and its headers."""
         body, headers = render(self._registry, [])
-        return body, dict(headers)
+        return body + "".join(self._families.values()).encode(), dict(headers)

@@ -108,9 +108,10 @@ class Allocator:
         return ip
 
     def _unedited(self, owner: str, ip: IP) -> IP:
-        """The lease as it counts: addresses that an object has said once do not change."""
+        """The lease as it counts: addresses that an object has said once do not change, unless we exchange them."""
         known, before = self._world.get("IP", owner), self._world.get(EDITED, owner)
-        if not isinstance(known, IP) or known.metadata.uid != ip.metadata.uid or not addressed(known):
+        granted = self._world.get(GRANT, owner) == lease_value(ip)
+        if granted or not isinstance(known, IP) or known.metadata.uid != ip.metadata.uid or not addressed(known):
             self._world.put(EDITED, owner, None)
             return ip
         right = unedited(known, before)
@@ -130,6 +131,9 @@ class Allocator:
 
     def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:
         pending = self._pending.get(owner)
+        replaced = self.ledger.release(_replaced(owner))
+        if replaced is not None:
+            self._freed(replaced.subnet)
         if lease is not None:
             self._pending.pop(owner, None)
             self._world.put(GRANT, owner, None)
@@ -167,6 +171,7 @@ class Allocator:
                 continue
             self.ledger.set_subnet(name, facts if isinstance(facts, SubnetFacts) else None)
             self._changed(name)
+            self._dirty.update(dict.fromkeys(filter(self._exchangeable, self.ledger.owners_in(name))))
 
     def _follow_ippool(self, name: str, facts: PoolFacts | None) -> None:
         old = self.ledger.pool(name)
@@ -181,6 +186,15 @@ class Allocator:
         for reason in _REASONS:
             self._dirty.update(self._refused.get((subnet, reason), {}))
         self._usage_stale(subnet)
+
+    def _exchangeable(self, owner: str) -> bool:
+        """Whether a lease may have to become another with its subnet: not that of a pod that runs."""
+        request = self._request(owner)
+        return request is not None and not request.keep
+
+    def touch_unclaimed(self) -> None:
+        """A subnet that was held is no more: leases in it that nobody claims may go."""
+        self._dirty.update((owner, None) for owner in self._world.keys("IP") if self._desired.claim(owner) is None)
 
     def touch_claims(self, owners: Iterable[str]) -> None:
         """Claims came, changed or went. Who works with an address is asked before those who may be given it."""
@@ -216,6 +230,8 @@ class Allocator:
 
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
+        if request is not None and request.amend and self._exchanged(owner, request):
+            return
         ip = self._world.get("IP", owner)
         if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
             self._answered(owner)
@@ -243,6 +259,23 @@ class Allocator:
                     self._touch("IP", owner)
             else:
                 self._refuse(owner, request, decision)
+
+    def _exchanged(self, owner: str, request: AddressRequest) -> bool:
+        """Exchange what does not fit of a lease in its object. Returns whether there was anything to do."""
+        ip, before = self._world.get("IP", owner), self.ledger.lease(owner)
+        decision = self.ledger.amend(owner, request) if isinstance(ip, IP) and not ip.metadata.deleting else None
+        if decision is None or before is None:
+            return False
+        if isinstance(decision, Refusal):
+            self._refuse(owner, request, decision)
+        else:
+            # What it gives up is nobody else's before its object says so.
+            v4, v6 = ("" if old == new else old for old, new in ((before.v4, decision.v4), (before.v6, decision.v6)))
+            self.ledger.restore(_replaced(owner), Lease(before.subnet, v4, v6))
+            self._world.put(GRANT, owner, decision)
+            self._answered(owner)
+            self._usage_stale(decision.subnet)
+        return True
 
     def _request(self, owner: str) -> AddressRequest | None:
         claim = self._desired.claim(owner)
@@ -367,3 +400,8 @@ def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
 def _of_subnet(owner: str) -> bool:
     """Whether the object is the lease of one of a subnet's own addresses."""
     return owner.startswith((U2O_PREFIX, MCAST_PREFIX))
+
+
+def _replaced(owner: str) -> str:
+    """The owner of the addresses that a lease gives up, until its object says so; no object has such a name."""
+    return f"{owner}/replaced"

@@ -315,6 +315,7 @@ class Reactor:
             self._hand_over(touched.rows)
             if touched.released:
                 self.touch_all()
+                self.allocator.touch_unclaimed()
             self._compare_leftovers()  # the last desired row may have been refused
         for kind, key in touched.objects:
             self._touch_object(kind, key)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from ovnbridge.compile import UNITS
 from ovnbridge.compile.problem import TABLE, problem_key
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, SB_COLUMNS, ControllerState, Sinks
+from ovnbridge.controller.figures import publish
 from ovnbridge.engine.desired import RowKey, UnitKey
 from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.connection import Connection
@@ -103,6 +104,7 @@ class Controller:
         for database in self._databases():
             database.on_state(connection_observer(metrics, database.name))
         shared.health.before_scrape(expose(metrics, lambda: self._figures(cache)))
+        shared.health.before_scrape(lambda: publish(metrics, self.state))
         gc.disable()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_loop(metrics), name="loop lag")

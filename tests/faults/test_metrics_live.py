@@ -51,3 +51,10 @@ async def test_the_page_tells_of_the_kubernetes_edge() -> None:
                    and ("kind", "IP") in labels]  # fmt: skip
         assert sum(creates) >= 4  # three nodes' leases and the pod's
         assert any(name == "ovnbridge_kubernetes_requests_total" for name, _ in samples)
+        holders = [dict(labels) for name, labels in samples if name == "subnet_ip_assign_info"]
+        assert "a/web" in {labels["pod_name"] for labels in holders}
+        assert {name for name, _ in samples} >= {
+            "subnet_available_ip_count",
+            "subnet_used_ip_count",
+            "subnet_ipam_info",
+        }

@@ -286,7 +286,7 @@ SUBNET: dict[str, Effect] = {
         ABSENT,
         "fd18::9",
     ),
-    "enableIPv6RA": Effect((DUAL,), {"enableIPv6RA": True}, column(*UPLINK, "ipv6_prefix"), set(), {"fd18::/64"}),
+    "enableIPv6RA": Effect((DUAL,), {"enableIPv6RA": True}, column(*UPLINK, "ipv6_prefix"), set(), {"64"}),
     "ipv6RAConfigs": Effect(
         (made(DUAL, enableIPv6RA=True),),
         {"ipv6RAConfigs": "address_mode=slaac"},

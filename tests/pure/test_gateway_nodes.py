@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ovnbridge.compile.options import Options
-from tests.support.cluster import Cluster, ip, merged, namespace, node, pod, subnet, underlay
+from ovnbridge.engine.items import Event
+from tests.support.cluster import Cluster, ip, merged, namespace, node, pod, subnet, underlay, vpc
 
 VENDOR = {"vendor": "kube-ovn"}
 N1, N2 = node("n-1", "192.168.0.11", "fd01::11"), node("n-2", "192.168.0.12", "fd01::12")
@@ -84,6 +85,52 @@ def test_ecmp_follows_readiness() -> None:
         {"100.64.0.2", "100.64.0.3"},
         {**VENDOR, "subnet": "s1", "n-1": "100.64.0.2", "n-2": "100.64.0.3"},
     )
+
+
+CENTRAL = {"cidrBlock": "10.17.0.0/24", "gatewayType": "centralized", "gatewayNode": "n-2,n-1"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "active"),
+    [
+        ({}, "n-2"),
+        ({"vlan": "vlan1", "logicalGateway": True}, "n-2"),
+        ({"vlan": "vlan1"}, ""),
+        ({"vlan": "vlan1", "u2oInterconnection": True}, ""),
+        ({"vpc": "v1"}, ""),
+        ({"provider": "net.app", "vpc": "ovn-cluster"}, ""),
+    ],
+)
+def test_which_subnets_have_an_active_gateway(spec: dict[str, Any], active: str) -> None:
+    """D.2.4: those that leave through nodes; a pure underlay is not one of them."""
+    cluster = ready(vpc("v1"), subnet("s1", **CENTRAL, **spec))
+    assert cluster.get("Subnet", "s1")["status"]["activateGateway"] == active
+    assert bool([match for match in policies(cluster, 29000) if "10.17" in match and "reroute"]) is bool(
+        active or spec.get("u2oInterconnection")
+    )
+
+
+def test_the_active_gateway_of_before_is_named_while_it_is_one() -> None:
+    cluster = ready(subnet("s1", **CENTRAL))
+    cluster.apply(subnet("s1", **CENTRAL, enableEcmp=True)).run()
+    assert cluster.get("Subnet", "s1")["status"]["activateGateway"] == "n-2"
+    cluster.apply(subnet("s1", **{**CENTRAL, "gatewayNode": "n-1"}, enableEcmp=True)).run()
+    assert cluster.get("Subnet", "s1")["status"]["activateGateway"] == ""
+
+
+def test_a_gateway_that_moves_is_told_of() -> None:
+    cluster = ready(subnet("s1", **CENTRAL))
+
+    def told() -> list[str]:
+        found = cluster.state.reactor.items("Subnet", "s1")
+        return [i.message for i in found if isinstance(i, Event) and i.reason == "SubnetGatewayNodeChanged"]
+
+    assert told() == []
+    cluster.apply(merged(N2, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}))
+    cluster.hear()
+    assert told() == ["gateway node changes from n-2 to n-1"]
+    cluster.run()
+    assert told() == [], "so that it is told again the next time"
 
 
 @pytest.mark.parametrize(

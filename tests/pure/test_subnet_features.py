@@ -263,6 +263,22 @@ def test_the_vpc_of_an_underlay_subnet_changes() -> None:
     assert "v2-s1" in keys(cluster, "Logical_Router_Port")
 
 
+def test_a_subnet_with_an_external_address_cannot_go() -> None:
+    """E.1: OvnEips are among the users that keep a subnet (D.2)."""
+    eip = {
+        "kind": "OvnEip",
+        "metadata": {"name": "e"},
+        "spec": {"externalSubnet": "s1"},
+        "status": {"v4Ip": "10.17.0.9"},
+    }
+    cluster = ready(subnet("s1", **S1), eip)
+    cluster.delete("Subnet", "s1").run()
+    assert "s1" in keys(cluster, "Logical_Switch")
+    assert status(cluster, "s1")["v4usingIPs"] == 1
+    cluster.delete("OvnEip", "e").run()
+    assert ("Subnet", "s1") not in cluster.api.objects
+
+
 def test_a_subnet_with_only_its_own_addresses_can_go() -> None:
     cluster = ready(*underlay(), subnet("s1", **U2O, enableMulticastSnoop=True))
     assert {("IP", "u2o-interconnection.ovn-cluster.s1"), ("IP", "mcast-querier.s1")} <= cluster.api.objects.keys()
@@ -334,6 +350,17 @@ def test_acls_of_the_user(tiers: bool) -> None:
         assert ids == {**VENDOR, "parent": "s1", "subnet": "s1"}
     cluster.apply(subnet("s1", **S1, allowEWTraffic=True)).run()
     assert acls(cluster, "s1") == {}, "allowEWTraffic alone does nothing"
+
+
+@pytest.mark.parametrize("tiers", [True, False])
+def test_an_acl_that_only_newer_servers_have(tiers: bool) -> None:
+    """`pass` came with tiers; an older server refuses the row."""
+    database = MemoryDatabase(schema(() if tiers else ("ACL.tier",)))
+    cluster = ready(subnet("s1", **S1, acls=[{**ACL_SPEC, "action": "pass"}]), database=database)
+    assert len(acls(cluster, "s1")) == (1 if tiers else 0)
+    assert conditions(cluster, "s1")["Ready"][1] == (
+        "ResetLogicalSwitchAclSuccess" if tiers else "SetLogicalSwitchAclsFailed"
+    )
 
 
 def test_an_edit_of_one_acl_touches_no_other() -> None:
@@ -573,6 +600,9 @@ VALID: Json = {**DUAL, "gateway": "10.17.0.1,fd17::1"}
             "natOutgoingPolicyRules",
         ),
         ({"cidrBlock": "", "gateway": "10.17.0.1", "vlan": "v"}, "cidrBlock"),
+        ({"cidrBlock": "", "vlan": "v", "vips": ["10.17.0.9"]}, "vips"),
+        ({"cidrBlock": "", "vlan": "v", "externalEgressGateway": "10.9.9.9"}, "externalEgressGateway"),
+        ({"cidrBlock": "", "vlan": "v", "natOutgoingPolicyRules": [{"match": {"srcIPs": "x"}}]}, "natOutgoingPolicy"),
     ],
 )
 def test_refused(spec: Json, named: str) -> None:

@@ -99,6 +99,32 @@ def test_the_global_flag_for_ecmp() -> None:
     assert "enableEcmp" not in cluster.get("Subnet", "s2")["spec"]
 
 
+def test_a_subnet_whose_rows_the_database_refuses_is_not_ready() -> None:
+    """The row's error comes into the World (`roles/controller.py`); what was ready before is not any more."""
+    cluster = ready(subnet("s1", **S1))
+    assert conditions(cluster, "s1")["Ready"][0] == "True"
+    cluster.world.put("RowProblem", "Subnet s1", "ACL: constraint violation")
+    cluster.run()
+    reason = "OVNTransactionFailed"
+    states = {"Validated": ("True", reason), "Ready": ("False", reason), "Error": ("True", reason)}
+    assert conditions(cluster, "s1") == states
+    assert "constraint violation" in cluster.get("Subnet", "s1")["status"]["conditions"][0]["message"]
+    told = [i for i in cluster.state.reactor.items("Subnet", "s1") if getattr(i, "reason", "") == reason]
+    assert len(told) == 1
+    cluster.world.put("RowProblem", "Subnet s1", None)
+    cluster.run()
+    assert conditions(cluster, "s1")["Ready"] == ("True", "ResetLogicalSwitchAclSuccess")
+
+
+def test_what_is_wrong_is_said_while_rows_wait() -> None:
+    """Ready waits for the commit; its contrary does not."""
+    cluster = ready(subnet("s1", **S1))
+    cluster.apply(subnet("s1", **{**S1, "gatewayType": "centralized"}))
+    cluster.hear()
+    (write,) = [w for w in cluster.plan("Subnet", "s1") if w.subresource == "status"]
+    assert "NoReadyGateway" in str(write.body)
+
+
 # -- D.2: the order of a reconcile: defaults, vlan gate, validation, finalizer
 
 
@@ -140,20 +166,22 @@ def test_keys_of_others_in_the_configuration_of_a_switch(snoop: bool) -> None:
     assert ("mcast_snoop" in found) is snoop
 
 
-def test_the_prefix_of_router_advertisements_stands() -> None:
-    """Drawn from the port's networks by Kube-OVN; OVN does not read it."""
+def test_the_prefix_of_router_advertisements() -> None:
+    """Its length, as Kube-OVN draws it from the port's networks; it goes with the network that it is of."""
     dual = {"cidrBlock": "10.17.0.0/24,fd17::/64"}
     cluster = ready(subnet("s1", **dual, enableIPv6RA=True))
 
-    def edit(content: Any) -> None:
-        (row,) = [r for r in content["Logical_Router_Port"].values() if r["name"] == "ovn-cluster-s1"]
-        row["ipv6_prefix"] = frozenset({"64"})
+    def prefix() -> set[str]:
+        return set(cluster.row("Logical_Router_Port", "ovn-cluster-s1")["ipv6_prefix"])
 
-    cluster.database.edit(edit)
-    cluster.start()
-    assert cluster.run() == []
+    assert prefix() == {"64"}
+    cluster.apply(subnet("s1", cidrBlock="10.17.0.0/24,fd17::/112", enableIPv6RA=True)).run()
+    assert prefix() == {"112"}
+    cluster.apply(subnet("s1", **S1, enableIPv6RA=True)).run()
+    assert prefix() == set()
+    cluster.apply(subnet("s1", **dual, enableIPv6RA=True)).run()
     cluster.apply(subnet("s1", **dual)).run()
-    assert cluster.row("Logical_Router_Port", "ovn-cluster-s1")["ipv6_prefix"] == frozenset()
+    assert prefix() == set()
 
 
 # -- D.1 point 6, D.17

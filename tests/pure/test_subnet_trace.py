@@ -168,6 +168,31 @@ def test_ways_out(ovn: Ovn, form: str) -> None:
     assert ovn.trace("b.app", OUTSIDE).reaches("a.app")
 
 
+@pytest.mark.parametrize("name", ["1st", "10-17-0-0", "s.1"])
+def test_ways_out_of_a_subnet_whatever_its_name(ovn: Ovn, name: str) -> None:
+    """OVN wants no digit first in the name of a group (H.2), which Kubernetes allows."""
+    cluster_of(ovn, subnet(name, **S1), at("a", name, "10.17.0.11"), at("b", name, "10.17.0.12", "n-2"))
+    assert ovn.trace("a.app", OUTSIDE).reaches("node-n-1")
+    assert ovn.trace("b.app", OUTSIDE).reaches("node-n-2")
+
+
+@pytest.mark.parametrize("name", ["1st", "s"])
+def test_underlay_and_vpc_whatever_their_names(ovn: Ovn, name: str) -> None:
+    overlay_only = {"u2oInterconnection": True, "u2oFeatures": {"overlayOnlyRouting": True}}
+    cluster_of(
+        ovn,
+        *underlay(),
+        vpc(f"{name}-vpc"),
+        subnet(name, **S1, vlan="v", vpc=f"{name}-vpc", **overlay_only),
+        subnet("o", cidrBlock="10.18.0.0/24", vpc=f"{name}-vpc"),
+        at("u", name, "10.17.0.11"),
+        at("o", "o", "10.18.0.12"),
+    )
+    ovn.known.append("No path for static route 10.17.0.0/24; next hop 10.17.0.1")  # until the port has its address
+    assert ovn.trace("o.app", "10.17.0.11").reaches("u.app")
+    assert through(ovn, "u.app", f"{name}-vpc-{name}", "10.18.0.12").reaches("o.app")
+
+
 @pytest.mark.parametrize("form", [PER_SUBNET, PER_NODE])
 def test_ways_out_of_a_dual_stack_cluster(ovn: Ovn, form: str) -> None:
     options = msgspec.structs.replace(
@@ -307,6 +332,14 @@ def test_underlay_to_overlay_only(ovn: Ovn, router: str, options: Options) -> No
     assert through(ovn, "u.app", f"{router}-s1", "10.18.0.12").reaches("o.app")
     assert ovn.trace("o.app", "10.17.0.11").reaches("u.app")
     assert through(ovn, "u.app", f"{router}-s1", OUTSIDE).reaches("localnet.s1")
+
+
+def test_underlay_alone_in_its_vpc(ovn: Ovn) -> None:
+    """Its policies name the set of the VPC's overlay networks, of which there are none."""
+    spec = {**S1, "vlan": "v", "u2oInterconnection": True, "u2oFeatures": {"overlayOnlyRouting": True}, "vpc": "v1"}
+    cluster_of(ovn, vpc("v1"), *underlay(), subnet("s1", **spec), at("u", "s1", "10.17.0.11"))
+    ovn.known.append("No path for static route 10.17.0.0/24; next hop 10.17.0.1")  # until the port has its address
+    assert ovn.trace("u.app", "10.17.0.1", by="00:11:22:33:44:55").reaches("localnet.s1")
 
 
 @pytest.mark.parametrize("overlay_only", [False, True])
