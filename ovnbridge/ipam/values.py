@@ -132,8 +132,8 @@ def answers(lease: Lease, request: AddressRequest, cidr_block: str | None, pool:
         low, high = usable_of.get(host_family(text) or 0, (0, -1))
         if not low <= number_of(text) <= high:
             return False
-        if pool is not None and not pool.holds(text):
-            return False
+        if pool is not None and not request.addresses and not pool.holds(text):
+            return False  # (a static address may be of any pool)
     if request.addresses and not any(_matches(group, lease) for group in request.addresses):
         return False
     return not request.mac or request.mac.lower() == lease.mac.lower()
