@@ -17,6 +17,7 @@ from ovnbridge.model.names import (
     LABEL_SUBNET,
     LONGEST_LABEL,
     label_value,
+    port_name,
 )
 
 GRANT: Final = "Grant"
@@ -24,7 +25,7 @@ GRANT: Final = "Grant"
 STICKY: Final = "Sticky"
 """World table: `podType` of the leases that may outlive their pod (spec C.9). Key: owner."""
 RESERVATION: Final = "Reservation"
-"""World table: leases that were made by hand (spec C.10). Key: owner."""
+"""World table: IP objects that were made by hand and are still to be answered (spec C.10). Key: owner."""
 EDITED: Final = "Edited"
 """World table: the `IPSpec` of a lease that somebody has edited, as it was and is going to be. Key: owner."""
 POOL_USAGE: Final = "PoolUsage"
@@ -89,14 +90,38 @@ def identity(ip: IP) -> tuple[str, ...]:
 
 
 def addressed(ip: IP) -> bool:
-    """Whether an IP object says an address; one made by hand may leave that to the controller."""
+    """Whether an IP object is a lease: it says an address, and is not a wish that is still to be answered."""
     spec = ip.spec
-    return bool(spec.v4_ip_address or spec.v6_ip_address or (spec.mac_address and not _reserving(ip)))
+    return bool(spec.v4_ip_address or spec.v6_ip_address or spec.mac_address) and not wish(ip)
 
 
-def _reserving(ip: IP) -> bool:
-    """Whether this is a reservation that has not been answered yet: its MAC alone is a wish."""
-    return not ip.metadata.label(LABEL_IP_RESERVED)
+def of_pod(ip: IP) -> bool:
+    """Whether the object's name is that of a port of the pod that it names (spec C.10)."""
+    owner, primary = ip.metadata.name, port_name(ip.spec.pod_name, ip.spec.namespace)
+    return bool(ip.spec.namespace and ip.spec.pod_name) and (owner == primary or owner.startswith(f"{primary}."))
+
+
+def by_hand(ip: IP) -> bool:
+    """Whether somebody made this object for a pod, and neither we nor Kube-OVN have answered it (spec C.10).
+
+    An answered one bears the subnet's label, or the finalizer; one that is marked and complete needs no answer.
+    """
+    meta, spec = ip.metadata, ip.spec
+    label = meta.label(LABEL_IP_RESERVED)
+    if label == "false":
+        return bool(spec.namespace) and not (spec.v4_ip_address or spec.v6_ip_address or spec.mac_address)
+    complete = label == "true" and bool(spec.ip_address and spec.mac_address)
+    return bool(spec.namespace) and not (complete or meta.label(LABEL_SUBNET) or meta.finalizers)
+
+
+def wish(ip: IP) -> bool:
+    """Whether an IP object asks for an address for a pod: what it says is what it would like to have."""
+    return by_hand(ip) and of_pod(ip)
+
+
+def reserved(ip: IP) -> bool:
+    """Whether an IP object stays when its pod goes (spec C.9, C.10)."""
+    return ip.metadata.label(LABEL_IP_RESERVED) == "true" or by_hand(ip)
 
 
 def lease_value(ip: IP) -> Lease:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -129,21 +129,18 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         if not keep:
             return static
         static = ()
-    skip = False
-    if lease is None:  # whoever has an address does not care when nodes come and go
-        views = (reader.query(subnet_view, name) for name in subnets)
-        router = options(reader).cluster_router
-        skip = any(view is not None and view.vpc == router and not view.vlan for view in views)
     mac = _wished(what, "mac_address", net.mac)
-    if lease is None and mac and any(_gateway_mac(reader, name) == mac.lower() for name in subnets):
-        return f"AddressConflict: MAC {mac} is the gateway's"
+    problem = mac_problem(reader, subnets, mac) if lease is None else ""
+    if problem:
+        return problem
     return AddressRequest(
         subnets=subnets,
         addresses=static,
         family=_FAMILIES.get(notes.get(annotation("ip_family", net.provider), ""), ""),
         mac=mac if net.is_ovn and address.valid_mac(mac) else "",
         want_mac=net.is_ovn,
-        skip=reader.query(node_addresses) if skip else frozenset(),
+        # Whoever has an address does not care when nodes come and go.
+        skip=skipped(reader, subnets) if lease is None else frozenset(),
         keep=keep,
         runs=what.runs and not keep,
         pool=named,
@@ -155,10 +152,23 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
     )
 
 
-def _gateway_mac(reader: Reader, subnet: str) -> str:
-    view = reader.query(subnet_view, subnet)
-    found = reader.get(ROUTER_MAC, router_port_name(view.vpc, subnet)) if view is not None else None
-    return found.lower() if isinstance(found, str) else ""
+def skipped(reader: Reader, subnets: Iterable[str]) -> frozenset[str]:
+    """Addresses that are not given by chance: nodes', in overlay subnets of the default VPC (spec E.14)."""
+    views = (reader.query(subnet_view, name) for name in subnets)
+    router = options(reader).cluster_router
+    if any(view is not None and view.vpc == router and not view.vlan for view in views):
+        return reader.query(node_addresses)
+    return frozenset()
+
+
+def mac_problem(reader: Reader, subnets: Iterable[str], mac: str) -> str:
+    """Why nobody can have a MAC (spec C.4: it is the gateway's), or ""."""
+    for name in subnets if mac else ():
+        view = reader.query(subnet_view, name)
+        found = reader.get(ROUTER_MAC, router_port_name(view.vpc, name)) if view is not None else None
+        if isinstance(found, str) and found.lower() == mac.lower():
+            return f"AddressConflict: MAC {mac} is the gateway's"
+    return ""
 
 
 def _subnets(reader: Reader, what: Asked, named: str, *, keep: bool) -> tuple[str, ...]:

@@ -24,11 +24,14 @@ from ovnbridge.compile.lease import (
     RESERVATION,
     STICKY,
     addressed,
+    by_hand,
     eip_lease,
     eip_owner,
     identity,
     ip_body,
     lease_value,
+    of_pod,
+    reserved,
     unedited,
     vip_lease,
     vip_owner,
@@ -42,7 +45,7 @@ from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
-from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, node_port_name, port_name
+from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, node_port_name
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +105,7 @@ class Allocator:
         if found is None:
             self._world.put(EDITED, owner, None)
         self._world.put(STICKY, owner, found.spec.pod_type if found is not None and found.spec.pod_type else None)
-        by_hand = found is not None and found.metadata.label(LABEL_IP_RESERVED) != "false"
-        self._world.put(RESERVATION, owner, True if by_hand and _of_pod_or_node(owner, found) else None)
+        self._world.put(RESERVATION, owner, True if found is not None and by_hand(found) else None)
         self._observe(owner, lease_value(found) if found is not None and addressed(found) else None, found is None)
         return ip
 
@@ -305,11 +307,10 @@ class Allocator:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
         if isinstance(ip, IP) and ip.metadata.deleting:
             return True  # somebody wants it gone: only our finalizer is in the way
-        if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
+        if not isinstance(ip, IP) or not (_of_pod_or_node(ip) or _of_subnet(owner)):
             return False
         ip = unedited(ip, self._world.get(EDITED, owner))
-        # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
-        if ip.metadata.label(LABEL_IP_RESERVED) != "false":
+        if reserved(ip):
             return False
         claim = self._desired.claim(owner)
         if claim is None:
@@ -353,15 +354,9 @@ class Allocator:
         self._stale_usage.clear()
 
 
-def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
+def _of_pod_or_node(ip: IP) -> bool:
     """Whether the object is the lease of a pod's interface or of a node, the kinds that are claimed here."""
-    if ip is None:
-        return False
-    spec = ip.spec
-    if not spec.namespace:
-        return owner == node_port_name(spec.node_name)
-    primary = port_name(spec.pod_name, spec.namespace)
-    return owner == primary or owner.startswith(f"{primary}.")
+    return of_pod(ip) if ip.spec.namespace else ip.metadata.name == node_port_name(ip.spec.node_name)
 
 
 def _of_subnet(owner: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.addresses import address, events, notes, port, ready, subset, vip
+from tests.support.addresses import address, events, notes, port, ready, set_pod, stateful_set, subset, vip
 from tests.support.cluster import Cluster, Json, merged, pod, subnet, vpc
 
 VENDOR = {"vendor": "kube-ovn", "ls": "s1"}
@@ -217,6 +217,30 @@ def test_a_pod_takes_the_address_over() -> None:
     assert reserved(cluster, "v") == ""
     assert not address(cluster, "thief.a"), "the Vip has it again"
     assert using(cluster) == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_stateful_set_keeps_a_vips_address(restart: bool) -> None:
+    """Spec C.8, point 3: "must be unused by another, STS/VM may reuse"; C.9: the lease stays without its pod."""
+    made = set_pod("a/web-0", vip="v")
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), stateful_set("a/web", 1), made)
+    mac = status(cluster, "v")["mac"]
+    cluster.delete("Pod", "a/web-0").run()
+    assert address(cluster, "web-0.a") == "10.21.0.50"
+    assert reserved(cluster, "v") == "web-0.a"
+    cluster.apply(pod("a/late", "n-1", vip="v"))
+    if restart:
+        cluster.start()
+    cluster.run()
+    assert not address(cluster, "late.a")
+    assert "web-0.a" in events(cluster, "Pod", "a/late", "AcquireAddressFailed")[0]
+    cluster.apply(made).run()
+    assert notes(cluster, "Pod", "a/web-0")["ip_address"] == "10.21.0.50"
+    assert notes(cluster, "Pod", "a/web-0")["mac_address"] == mac
+    assert using(cluster) == 1
+    cluster.delete("Pod", "a/web-0").delete("StatefulSet", "a/web").run()
+    assert not address(cluster, "web-0.a")
+    assert (reserved(cluster, "v"), address(cluster, "late.a")) == ("late.a", "10.21.0.50")
 
 
 def test_a_vip_in_use_is_deleted_when_the_pod_is_gone() -> None:

@@ -39,7 +39,7 @@ class FamilyModel:
         self.range: set[Address] = set()
         self.reserved: set[Address] = set()
         self.holders: dict[Address, list[str]] = {}
-        """C.1, IPToPod: a list where an address is shared. Also those outside the CIDR: their users stay (differences)."""
+        """C.1, IPToPod: a list where an address is shared. Also outside the CIDR, whose users stay (differences)."""
         self.wanted: dict[str, set[Address]] = {}
         self.pools: dict[str, Pool] = {DEFAULT: Pool(set())}
 
@@ -54,7 +54,7 @@ class FamilyModel:
         self.divide(self.wanted)
 
     def divide(self, wanted: dict[str, set[Address]]) -> None:
-        """C.6. Of pools that intersect the first by name has the addresses: the caller lets none do so (differences)."""
+        """C.6. Of pools that intersect the first by name has the addresses; the caller lets none do so."""
         self.wanted = wanted
         rest = set(self.range)
         shares: dict[str, set[Address]] = {}
