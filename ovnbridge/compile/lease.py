@@ -10,6 +10,7 @@ from ovnbridge.engine.engine import Reader
 from ovnbridge.ipam import AddressRequest, Lease
 from ovnbridge.model.address import host_family, join, valid_mac
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
+from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.names import (
     LABEL_IP_RESERVED,
@@ -30,6 +31,8 @@ EDITED: Final = "Edited"
 """World table: the `IPSpec` of a lease that somebody has edited, as it was and is going to be. Key: owner."""
 POOL_USAGE: Final = "PoolUsage"
 """World table: `ipam.PoolUsage` of IPPools. Key: name."""
+_EXTERNAL_NETWORK: Final = "ovn-vpc-external-network"
+"""Where the addresses of NAT gateways come from when nothing is said."""
 POOL_SCOPE: Final = "ippool/"
 """Prefix of the names of IPPools among the address ranges (`engine.items.Pool`), where subnets have none."""
 
@@ -42,6 +45,20 @@ def vip_owner(name: str) -> str:
 def eip_owner(name: str) -> str:
     """An OvnEip among the owners of leases."""
     return f"eip/{name}"
+
+
+def iptables_eip_owner(name: str) -> str:
+    """An IptablesEIP among the owners of leases."""
+    return f"iptables-eip/{name}"
+
+
+def iptables_eip_lease(eip: IptablesEIP) -> Lease | None:
+    """The lease that an IptablesEIP records (spec D.15): Kube-OVN fills its spec in, then labels it."""
+    spec, label = eip.spec, eip.metadata.label(LABEL_SUBNET)
+    v4 = eip.status.ip or (spec.v4_ip if label else "")
+    if not v4:
+        return None
+    return Lease(spec.external_subnet or label or _EXTERNAL_NETWORK, v4, spec.v6_ip, spec.mac_address)
 
 
 def eip_lease(eip: OvnEip) -> Lease | None:

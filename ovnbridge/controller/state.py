@@ -18,6 +18,7 @@ from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP, IPPool, Vip
+from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
@@ -36,6 +37,7 @@ from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, SOUTHBOUND, Atom, Key, R
 from ovnbridge.model.resource import IP as IP_RESOURCE
 from ovnbridge.model.resource import (
     IP_POOL,
+    IPTABLES_EIP,
     NAMESPACE,
     NETWORK_ATTACHMENT_DEFINITION,
     NODE,
@@ -70,6 +72,7 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (VIP, Vip),
     (IP_RESOURCE, IP),
     (OVN_EIP, OvnEip),
+    (IPTABLES_EIP, IptablesEIP),
     (STATEFUL_SET, StatefulSet),
     (VIRTUAL_MACHINE, VirtualMachine),
     (VIRTUAL_MACHINE_INSTANCE, VirtualMachineInstance),
@@ -109,6 +112,7 @@ class ControllerState:
                 IP_RESOURCE.kind: self.reactor.allocator.observe_ip,
                 VIP.kind: self.reactor.allocator.observe_vip,
                 OVN_EIP.kind: self.reactor.allocator.observe_eip,
+                IPTABLES_EIP.kind: self.reactor.allocator.observe_iptables_eip,
             },
             self.reactor.object_changed,
         )

@@ -29,6 +29,8 @@ from ovnbridge.compile.lease import (
     eip_owner,
     identity,
     ip_body,
+    iptables_eip_lease,
+    iptables_eip_owner,
     lease_value,
     of_pod,
     reserved,
@@ -41,6 +43,7 @@ from ovnbridge.engine.world import World
 from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, PoolFacts, Refusal, SubnetFacts
 from ovnbridge.model.address import IPV4, IPV6
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
+from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
@@ -128,6 +131,12 @@ class Allocator:
     def observe_eip(self, name: str, eip: Any | None) -> Any | None:
         """An OvnEip came, changed or went: its address is nobody else's, and counts as used. Returns it."""
         self._observe(eip_owner(name), eip_lease(eip) if isinstance(eip, OvnEip) else None, eip is None)
+        return eip
+
+    def observe_iptables_eip(self, name: str, eip: Any | None) -> Any | None:
+        """An IptablesEIP came, changed or went: the same. Returns it."""
+        lease = iptables_eip_lease(eip) if isinstance(eip, IptablesEIP) else None
+        self._observe(iptables_eip_owner(name), lease, eip is None)
         return eip
 
     def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:

@@ -332,6 +332,24 @@ def test_addresses_of_ovn_eips_are_used() -> None:
     assert address(cluster, "thief.a") == "10.21.0.2"
 
 
+def test_addresses_of_iptables_eips_are_used() -> None:
+    """Spec E.1, C.11: as Kube-OVN leaves them (D.15: spec, status and label filled in), though we do not serve them."""
+    eip = {
+        "kind": "IptablesEIP",
+        "metadata": {"name": "e", "labels": {"ovn.kubernetes.io/subnet": "s1"}},
+        "spec": {"externalSubnet": "s1", "natGwDp": "gw", "v4ip": "10.21.0.2", "macAddress": "00:00:00:00:00:09"},
+        "status": {"ip": "10.21.0.2", "ready": True},
+    }
+    wished = {"kind": "IptablesEIP", "metadata": {"name": "w"}, "spec": {"externalSubnet": "s1", "v4ip": "10.21.0.4"}}
+    cluster = ready(eip, wished, pod("a/thief", "n-1", ip_address="10.21.0.2"), pod("a/p", "n-1"))
+    assert address(cluster, "p.a") == "10.21.0.3"
+    assert "already used by iptables-eip/e" in events(cluster, "Pod", "a/thief", "AcquireAddressFailed")[0]
+    found = cluster.get("Subnet", "s1")["status"]
+    assert (found["v4usingIPs"], found["v4availableIPs"]) == (2, 254 - 1 - 2)
+    cluster.delete("IptablesEIP", "e").run()
+    assert address(cluster, "thief.a") == "10.21.0.2"
+
+
 @pytest.mark.parametrize("taken", [False, True])
 def test_counts_of_excluded_addresses(taken: bool) -> None:
     """Spec E.1: of IP objects those in excludeIps do not count, of Vips those that no pod has taken over do."""
