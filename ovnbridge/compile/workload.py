@@ -33,10 +33,8 @@ _ORDINAL: Final = re.compile(r"(.+)-(\d+)")
 
 
 def alive(pod: Pod) -> bool:
-    """Whether a pod still needs its network (spec C.9, "Alive test").
-
-    Termination grace needs no clock here: the runtime ends the pod, and its object's end is what we follow.
-    """
+    """Whether a pod still needs its network (spec C.9, "Alive test"). One whose grace is over is not in the World any
+    more (`reactor/overdue.py`)."""
     if pod.status.phase == "Succeeded":
         return pod.spec.restart_policy == "Always"
     if pod.status.phase == "Failed":
