@@ -110,6 +110,9 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         items.append(Hold(lease.spec.subnet))
+        if not runs:
+            missing = f"vpc {view.vpc} does not exist" if view is not None else "it is not valid at present"
+            items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))
         return
     if view.is_ovn and net.is_ovn and me.serves:
         items += _port(reader, me, net, owner, lease, view)

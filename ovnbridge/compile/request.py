@@ -107,7 +107,7 @@ def groups(text: str) -> tuple[str, ...]:
 
 
 def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
-    """The pod's request. A text says why there can be none; None: nothing says yet which subnet it is to be in.
+    """The pod's request. A text says why there can be none; None: its namespace is not known yet.
 
     What a pod that runs holds is not exchanged any more, whatever its annotations and its subnet become.
     """
@@ -123,7 +123,7 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         return f"ippool {named} does not exist or is not valid"
     subnets = _subnets(reader, what, named, keep=keep)
     if not subnets:
-        return None
+        return None if net.is_ovn else f"NoSubnet: no subnet has provider {net.subnet_provider}"
     static = _static(what, pool if not named else "")
     if isinstance(static, str):
         if not keep:
