@@ -130,7 +130,7 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
             return static
         static = ()
     mac = _wished(what, "mac_address", net.mac)
-    problem = mac_problem(reader, subnets, mac) if lease is None else ""
+    problem = mac_problem(reader, subnets, mac) if lease is None and net.is_ovn else ""
     if problem:
         return problem
     return AddressRequest(
@@ -162,7 +162,9 @@ def skipped(reader: Reader, subnets: Iterable[str]) -> frozenset[str]:
 
 
 def mac_problem(reader: Reader, subnets: Iterable[str], mac: str) -> str:
-    """Why nobody can have a MAC (spec C.4: it is the gateway's), or ""."""
+    """Why nobody can have a MAC: it is none, or the gateway's (spec C.4). "" when they can."""
+    if mac and not address.valid_mac(mac):
+        return f"{mac!r} is not a MAC address"
     for name in subnets if mac else ():
         view = reader.query(subnet_view, name)
         found = reader.get(ROUTER_MAC, router_port_name(view.vpc, name)) if view is not None else None
@@ -199,10 +201,12 @@ def _wished(what: Asked, suffix: str, requested: str) -> str:
 
 def _static(what: Asked, pool: str) -> tuple[str, ...] | str:
     """Static addresses to try, in order; a text when the pool has none for this pod (spec C.8, points 8 and 9)."""
-    parts = (part.strip().partition("/")[0] for part in _wished(what, "ip_address", what.net.ips).split(","))
-    static = ",".join(address.canonical(part) for part in parts if address.host_family(part))
-    if static:
-        return (static,)
+    wished = _wished(what, "ip_address", what.net.ips)
+    parts = [text for part in wished.split(",") if (text := part.strip().partition("/")[0])]
+    if not all(map(address.host_family, parts)):
+        return f"{wished!r} is not an IP address"
+    if parts:
+        return (",".join(map(address.canonical, parts)),)
     if not pool:
         return ()
     entries = groups(pool)

@@ -57,7 +57,12 @@ def gone(kind: str, key: str) -> Callable[[Cluster], object]:
 
 
 def annotated(**changes: str | None) -> Callable[[Cluster], object]:
-    patch = {"metadata": {"annotations": {f"ovn.kubernetes.io/{name}": text for name, text in changes.items()}}}
+    return of_network("ovn", **changes)
+
+
+def of_network(provider: str, **changes: str | None) -> Callable[[Cluster], object]:
+    notes_ = {f"{provider}.kubernetes.io/{name}": text for name, text in changes.items()}
+    patch = {"metadata": {"annotations": notes_}}
 
     def edit(cluster: Cluster) -> None:
         cluster.apply(merged(cluster.get("Pod", "a/p"), patch))
@@ -311,6 +316,30 @@ CASES = {
         "no available IPv4 address in subnet s9",
         gone("Pod", "a/q"),
         "10.29.0.2",
+        network="net.a.ovn",
+    ),
+    "network, no address": Case(
+        (subnet("s9", cidrBlock="10.29.0.0/24", provider="net.a.ovn"), attachment("a/net", OVN)),
+        {NETWORKS: "net", "net.a.ovn.kubernetes.io/ip_address": "x"},
+        "'x' is not an IP address",
+        of_network("net.a.ovn", ip_address="10.29.0.9"),
+        "10.29.0.9",
+        network="net.a.ovn",
+    ),
+    "network, no mac": Case(
+        (subnet("s9", cidrBlock="10.29.0.0/24", provider="net.a.ovn"), attachment("a/net", OVN)),
+        {NETWORKS: "net", "net.a.ovn.kubernetes.io/mac_address": "x"},
+        "'x' is not a MAC address",
+        of_network("net.a.ovn", mac_address=MAC),
+        "10.29.0.2",
+        network="net.a.ovn",
+    ),
+    "network, no address in the request": Case(
+        (subnet("s9", cidrBlock="10.29.0.0/24", provider="net.a.ovn"), attachment("a/net", OVN)),
+        {NETWORKS: '[{"name": "net", "ips": ["x/24"]}]'},
+        "'x' is not an IP address",
+        lambda c: c.apply(with_notes(c.get("Pod", "a/p"), {NETWORKS: '[{"name": "net", "ips": ["10.29.0.9/24"]}]'})),
+        "10.29.0.9",
         network="net.a.ovn",
     ),
     "network of another CNI without subnet": Case(
