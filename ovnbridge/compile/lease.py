@@ -80,9 +80,10 @@ def vip_subnet(vip: Vip) -> str:
 
 
 def vip_lease(vip: Vip) -> Lease | None:
-    """The lease that a Vip's status records."""
+    """The lease that a Vip's status records; None also for what nobody can read, which is written anew."""
     status = vip.status
-    if not (status.v4_ip or status.v6_ip):
+    texts = [text for text in (status.v4_ip, status.v6_ip) if text]
+    if not texts or not all(map(host_family, texts)):
         return None
     return Lease(vip_subnet(vip), status.v4_ip, status.v6_ip, status.mac)
 

@@ -152,6 +152,18 @@ def test_the_address_does_not_change() -> None:
     assert address(cluster, "p.a") == "10.21.0.51"
 
 
+@pytest.mark.parametrize("text", ["nonsense", "10.21.0.50/24", "fe80::1%eth0"])
+def test_a_status_that_somebody_breaks_is_written_anew(text: str) -> None:
+    """It is no subresource: `kubectl edit vip` reaches it."""
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50", type="switch_lb_vip"), pod("a/p", "n-1"))
+    before, row = status(cluster, "v"), port(cluster, "v.")
+    cluster.apply(merged(cluster.get("Vip", "v"), {"status": {"v4ip": text}})).run()
+    assert status(cluster, "v") == before
+    assert port(cluster, "v.") == row
+    assert not events(cluster, "Vip", "v")
+    assert address(cluster, "p.a") == "10.21.0.2"
+
+
 # -- allowed address pairs
 
 
