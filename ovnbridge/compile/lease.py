@@ -17,6 +17,7 @@ from ovnbridge.model.names import (
     LABEL_NODE_NAME,
     LABEL_SUBNET,
     LONGEST_LABEL,
+    OVN_PROVIDER,
     label_value,
     port_name,
 )
@@ -109,8 +110,21 @@ def identity(ip: IP) -> tuple[str, ...]:
 
 def addressed(ip: IP) -> bool:
     """Whether an IP object is a lease: it says an address, and is not a wish that is still to be answered."""
-    spec = ip.spec
-    return bool(spec.v4_ip_address or spec.v6_ip_address or spec.mac_address) and not wish(ip)
+    return readable(ip) and not by_hand(ip)
+
+
+def readable(ip: IP) -> bool:
+    """Whether an IP object says all that a lease says: a MAC, an address or both, and nothing that is none."""
+    v4, v6, mac = ip.spec.v4_ip_address, ip.spec.v6_ip_address, ip.spec.mac_address
+    if (v4 and host_family(v4) != 4) or (v6 and host_family(v6) != 6) or (mac and not valid_mac(mac)):
+        return False
+    return bool(mac or ((v4 or v6) and _of_other_cni(ip)))
+
+
+def _of_other_cni(ip: IP) -> bool:
+    """Whether the object is of a network that only has its addresses managed here, and no MAC (spec C.8, point 4)."""
+    provider = ip.metadata.name.removeprefix(port_name(ip.spec.pod_name, ip.spec.namespace))
+    return of_pod(ip) and bool(provider) and f".{OVN_PROVIDER}" not in provider
 
 
 def of_pod(ip: IP) -> bool:
@@ -122,19 +136,15 @@ def of_pod(ip: IP) -> bool:
 def by_hand(ip: IP) -> bool:
     """Whether somebody made this object for a pod, and neither we nor Kube-OVN have answered it (spec C.10).
 
-    An answered one bears the subnet's label, or the finalizer; one that is marked and complete needs no answer.
+    An answered one has the finalizer, or one of the labels that the answer sets, and says its addresses twice.
     """
     meta, spec = ip.metadata, ip.spec
     label = meta.label(LABEL_IP_RESERVED)
     if label == "false":
         return bool(spec.namespace) and not (spec.v4_ip_address or spec.v6_ip_address or spec.mac_address)
-    complete = label == "true" and bool(spec.ip_address and spec.mac_address)
-    return bool(spec.namespace) and not (complete or meta.label(LABEL_SUBNET) or meta.finalizers)
-
-
-def wish(ip: IP) -> bool:
-    """Whether an IP object asks for an address for a pod: what it says is what it would like to have."""
-    return by_hand(ip) and of_pod(ip)
+    marked = meta.label(LABEL_SUBNET) or (label == "true" and spec.ip_address)
+    answered = meta.finalizers or (marked and (spec.ip_address or not (spec.v4_ip_address or spec.v6_ip_address)))
+    return bool(spec.namespace) and not (answered and readable(ip))
 
 
 def reserved(ip: IP) -> bool:

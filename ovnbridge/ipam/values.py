@@ -127,6 +127,8 @@ def answers(lease: Lease, request: AddressRequest, cidr_block: str | None, pool:
         return False
     if cidr_block is None or request.keep:
         return True
+    if cidr_block and not (lease.v4 or lease.v6):
+        return False
     usable_of: dict[int, tuple[int, int]] = {net.version: usable(net) for net in networks(cidr_block)}
     for text in filter(None, (lease.v4, lease.v6)):
         version = host_family(text)

@@ -33,6 +33,7 @@ from ovnbridge.compile.lease import (
     iptables_eip_owner,
     lease_value,
     of_pod,
+    readable,
     reserved,
     unedited,
     vip_lease,
@@ -228,7 +229,7 @@ class Allocator:
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
         ip = self._world.get("IP", owner)
-        if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
+        if ip is not None and not (isinstance(ip, IP) and by_hand(ip) and not ip.metadata.deleting):
             self._answered(owner)
             if isinstance(ip, Ended) or self.unwanted(owner, ip):
                 self._touch("IP", owner)
@@ -241,7 +242,7 @@ class Allocator:
         elif request is None or (request.grant and self.ledger.lease(owner) is not None):
             self._answered(owner)
         elif ip is not None and not request.grant:
-            return  # the object is there, without addresses: whoever made it is to fill it in
+            return  # somebody has made the object, and cannot be answered
         else:
             decision = self.ledger.allocate(owner, request)
             if isinstance(decision, Lease):
@@ -321,6 +322,8 @@ class Allocator:
         ip = unedited(ip, self._world.get(EDITED, owner))
         if reserved(ip):
             return False
+        if not readable(ip):
+            return True
         claim = self._desired.claim(owner)
         if claim is None:
             return not self._desired.held(ip.spec.subnet) or not self._owner_exists(ip)
