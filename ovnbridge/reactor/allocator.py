@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -42,7 +42,6 @@ from ovnbridge.compile.lease import (
 from ovnbridge.engine.desired import DesiredStore
 from ovnbridge.engine.world import World
 from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, PoolFacts, Refusal, SubnetFacts
-from ovnbridge.model.address import IPV4, IPV6
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
 from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
@@ -54,9 +53,8 @@ from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, n
 log = logging.getLogger(__name__)
 
 _Queue: TypeAlias = tuple[str, str]
-"""(subnet, reason). Owners that were refused for the same reason can be answered in their order."""
-_REASONS: Final = ("", NO_ADDRESS, NO_ADDRESS + IPV4, NO_ADDRESS + IPV6)
-"""No address left, by the family that was asked for; "" for all other reasons, where any of them may succeed next."""
+"""(subnet, reason). The reason is that no address is left, of a family and of pools: owners that were refused for the
+same one are answered in their order. It is "" for all other reasons, where any of them may succeed next."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -89,8 +87,8 @@ class Allocator:
         self._ended: dict[str, str] = {}
         """Owner → uid of the IP object whose deletion has been asked for."""
         self._dirty: OrderedDict[str, None] = OrderedDict()
-        self._refused: dict[_Queue, OrderedDict[str, None]] = {}
-        """Owners that were refused, in the order in which they came."""
+        self._refused: dict[str, dict[str, OrderedDict[str, None]]] = {}
+        """Subnet → reason → owners that were refused, in the order in which they came."""
         self._queues: dict[str, tuple[_Queue, ...]] = {}
         """Owner → the queues that it waits in."""
         self._freed_queues: dict[_Queue, None] = {}
@@ -190,8 +188,8 @@ class Allocator:
 
     def _changed(self, subnet: str) -> None:
         """A subnet's ranges are others: whoever was refused may be answered now."""
-        for reason in _REASONS:
-            self._dirty.update(self._refused.get((subnet, reason), {}))
+        for waiting in self._refused.get(subnet, {}).values():
+            self._dirty.update(waiting)
         self._usage_stale(subnet)
 
     def touch_claims(self, owners: Iterable[str]) -> None:
@@ -220,11 +218,15 @@ class Allocator:
 
     def _decide_refused(self, queue: _Queue) -> None:
         """Ask for the first of a queue again; when it is refused again, so would be those behind it."""
-        first = next(iter(self._refused.get(queue, ())), None)
+        first = next(iter(self._waiting(queue)), None)
         if first is not None:
             self._decide(first)
-        if first is None or first in self._refused.get(queue, ()):
+        if first is None or first in self._waiting(queue):
             del self._freed_queues[queue]
+
+    def _waiting(self, queue: _Queue) -> Mapping[str, None]:
+        subnet, reason = queue
+        return self._refused.get(subnet, {}).get(reason, {})
 
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
@@ -262,33 +264,35 @@ class Allocator:
 
     def _refuse(self, owner: str, request: AddressRequest, refusal: Refusal) -> None:
         self._world.put("Refusal", owner, refusal)
-        named = request.pool or request.pools
-        reason = f"{NO_ADDRESS}{request.family}" if refusal.reason == NO_ADDRESS and not named else ""
+        reason = ""
+        if refusal.reason == NO_ADDRESS:
+            reason = "/".join((NO_ADDRESS, request.family, request.pool or ",".join(request.pools)))
         queues = tuple((subnet, reason) for subnet in refusal.subnets)
         if self._queues.get(owner) != queues:
             self._leave(owner)
             self._queues[owner] = queues
-            for queue in queues:
-                self._refused.setdefault(queue, OrderedDict())[owner] = None
+            for subnet, _ in queues:
+                self._refused.setdefault(subnet, {}).setdefault(reason, OrderedDict())[owner] = None
 
     def _answered(self, owner: str) -> None:
         self._world.put("Refusal", owner, None)
         self._leave(owner)
 
     def _leave(self, owner: str) -> None:
-        for queue in self._queues.pop(owner, ()):
-            waiting = self._refused[queue]
-            del waiting[owner]
-            if not waiting:
-                del self._refused[queue]
+        for subnet, reason in self._queues.pop(owner, ()):
+            reasons = self._refused[subnet]
+            del reasons[reason][owner]
+            if not reasons[reason]:
+                del reasons[reason]
+            if not reasons:
+                del self._refused[subnet]
 
     def _freed(self, subnet: str) -> None:
         """Addresses in a subnet may be free again: ask for those that were refused."""
-        for reason in _REASONS:
-            waiting = self._refused.get((subnet, reason))
-            if waiting and reason:
+        for reason, waiting in self._refused.get(subnet, {}).items():
+            if reason:
                 self._freed_queues[(subnet, reason)] = None
-            elif waiting:
+            else:
                 self._dirty.update(waiting)
         self._usage_stale(subnet)
 
