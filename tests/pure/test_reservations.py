@@ -12,6 +12,7 @@ from tests.support.addresses import (
     address,
     attachment,
     events,
+    ippool,
     notes,
     ready,
     set_pod,
@@ -257,6 +258,29 @@ def test_leases_without_the_mark(kind: str) -> None:
     assert labels(cluster, name) == {}, "left as it is"
     cluster.delete("Pod", "a/p").delete("Node", "n-2").run()
     assert ("IP", name) not in cluster.api.objects
+
+
+@pytest.mark.parametrize("kind", ["IP", "IPPool", "Vip", "Subnet"])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_finalizer_under_its_old_name(kind: str, deleted: bool) -> None:
+    """Spec B.8: `kube-ovn-controller`; it is replaced, and keeps nothing that goes."""
+    objects = {
+        "IP": wish(v4IpAddress="10.21.0.77"),
+        "IPPool": ippool("p", "s1", "10.21.0.50"),
+        "Vip": vip("v", "s1"),
+        "Subnet": subnet("s5", cidrBlock="10.25.0.0/24"),
+    }
+    cluster = ready(objects[kind])
+    key = objects[kind]["metadata"]["name"]
+    cluster.api.patch(kind, key, {"metadata": {"finalizers": ["example.com/other", "kube-ovn-controller"]}})
+    if deleted:
+        cluster.delete(kind, key)
+    cluster.run()
+    ours = [FINALIZER] if kind != "IP" and not deleted else ["kube-ovn-controller"] if not deleted else []
+    assert cluster.get(kind, key)["metadata"]["finalizers"] == ["example.com/other", *ours]
+    if not deleted:
+        cluster.delete(kind, key).run()
+        assert cluster.get(kind, key)["metadata"]["finalizers"] == ["example.com/other"]
 
 
 @pytest.mark.parametrize("mark", ["true", "false"])

@@ -17,11 +17,11 @@ from ovnbridge.controller import KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import Change
 from ovnbridge.kube.plan import Write, plan_writes
+from ovnbridge.kube.writer import FINALIZERS
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.ovn import SOUTHBOUND, Key
 from tests.support.memory import Memory, MemoryDatabase
 
-FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller"})
 NOW = "2026-01-01T00:00:00Z"
 _KINDS = {resource.kind: (resource, kind) for resource, kind in KINDS}
 
