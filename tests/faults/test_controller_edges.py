@@ -21,6 +21,7 @@ from ovnbridge.roles.controller_flags import FLAGS
 from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.settings import parse
+from tests.faults.harness import Harness
 from tests.faults.nursery import ROOT
 from tests.support.ovsdb import free_port
 
@@ -176,3 +177,20 @@ def test_without_a_database_the_controller_says_what_is_missing() -> None:
     )
     assert done.returncode == 1
     assert "--ovn-nb-addr" in done.stderr
+
+
+async def test_a_pod_that_should_have_ended_lets_its_address_go() -> None:
+    """Spec C.9: the process looks at its clock, nothing else happens; the pod's object stays, its kubelet is lost."""
+    async with Harness() as harness:
+        harness.pod("a", "web", "node-1")
+        harness.pod("a", "other", "node-1")
+        await harness.settle()
+        assert "web.a" in harness.leases()
+        harness.terminate("a", "web", grace=1)
+        await harness._until(lambda: ["web.a has its lease"] if "web.a" in harness.leases() else [])
+        assert "web.a" in harness.live_pods()
+        assert "other.a" in harness.leases()
+        ports = {row["name"] for row in (await harness.rows("Logical_Switch_Port"))["Logical_Switch_Port"]}
+        assert "other.a" in ports
+        harness.delete("a", "web")
+        await harness.settle()
