@@ -173,6 +173,16 @@ def test_networks_that_are_none_of_ours(config: object) -> None:
     assert not events(cluster, "Pod", "a/p")
 
 
+@pytest.mark.parametrize("config", ["{", "[]", "7", "null", '{"plugins": 7}', '{"plugins": [7, null]}', '{"ipam": []}'])
+def test_definitions_of_junk(config: str) -> None:
+    """Anybody may write one in a namespace of their own."""
+    cluster = ready(*SETUP, attachment("a/junk", config), networked("a/p", "junk,net"))
+    assert address(cluster, "p.a") == "10.21.0.2"
+    assert address(cluster, "p.a.net.a.ovn") == "10.29.0.2"
+    said = events(cluster, "Pod", "a/p", "ValidatePodNetworkFailed")
+    assert [("a/junk" in text) for text in said] == ([] if config.startswith('{"') else [True])
+
+
 def test_a_list_of_plugins() -> None:
     listed = {"plugins": [{"type": "sriov", "ipam": {"type": "kube-ovn", "provider": "mv.a"}}, {"type": "tuning"}]}
     chained = {"plugins": [OVN, {"type": "portmap"}]}

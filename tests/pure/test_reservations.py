@@ -299,6 +299,19 @@ def test_a_lease_that_cannot_be_read(mark: str, text: str) -> None:
         assert text in events(cluster, "Pod", "a/p", "AcquireAddressFailed")[0]
 
 
+@pytest.mark.parametrize("mark", ["true", "false"])
+def test_a_lease_without_a_mac(mark: str) -> None:
+    """With all that an answered one has: a port of OVN cannot be without."""
+    made = wish(v4IpAddress="10.21.0.77", ipAddress="10.21.0.77")
+    made["metadata"]["labels"] = {RESERVED: mark, "ovn.kubernetes.io/subnet": "s1", "s1": ""}
+    cluster = ready(made, pod("a/p", "n-1"))
+    given = held(cluster)
+    assert given["v4IpAddress"] == "10.21.0.77" if mark == "true" else given["v4IpAddress"] == "10.21.0.2"
+    assert given["macAddress"]
+    row = cluster.row("Logical_Switch_Port", "p.a")
+    assert row["addresses"] == {f"{given['macAddress']} {given['v4IpAddress']}"}
+
+
 def test_the_subnet_of_a_refused_reservation_is_mended() -> None:
     cluster = ready(subnet("s1", cidrBlock="nonsense", namespaces=["a"]))
     cluster.apply(wish(v4IpAddress="10.21.0.77")).run()
