@@ -112,8 +112,10 @@ def attachment_kind(reader: Reader, key: str) -> bool | str | None:
         config = msgspec.json.decode(found.spec.config)
     except msgspec.DecodeError as error:
         return f"NetworkAttachmentDefinition {key} has an unreadable config: {error}"
-    plugins = [config, *(config.get("plugins") or ())] if isinstance(config, Mapping) else []
-    plugins = [plugin for plugin in plugins if isinstance(plugin, Mapping)]
+    if not isinstance(config, Mapping):
+        return f"NetworkAttachmentDefinition {key} has a config that is no JSON object"
+    listed = config.get("plugins")
+    plugins = [p for p in (config, *(listed if isinstance(listed, list) else ())) if isinstance(p, Mapping)]
     for plugin in plugins:
         provider = str(plugin.get("provider") or "")
         if plugin.get("type") == KUBE_OVN and (provider in ("", OVN_PROVIDER) or provider.endswith(f".{OVN_PROVIDER}")):

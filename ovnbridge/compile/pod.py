@@ -11,11 +11,12 @@ import msgspec
 
 from ovnbridge.compile import dhcp
 from ovnbridge.compile.ippool import pool_facts
-from ovnbridge.compile.lease import address_columns, lease_of, lease_value
+from ovnbridge.compile.lease import address_columns, lease_of, lease_value, reserved
 from ovnbridge.compile.nets import Net, detached, pod_nets
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.ownership import WAY_OUT
 from ovnbridge.compile.request import Asked, annotation_problem, asked
+from ovnbridge.compile.reservation import reservation_problem
 from ovnbridge.compile.subnet import DISTRIBUTED, SubnetView, subnet_view
 from ovnbridge.compile.u2o import ungrouped
 from ovnbridge.compile.vip import allowed_pairs
@@ -27,7 +28,7 @@ from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.underlay import Vlan
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import LABEL_IP_RESERVED, LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
+from ovnbridge.model.names import LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _DEFAULT_GROUP = "default-securitygroup"
@@ -96,18 +97,24 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
         items.append(Claim(owner, request))
     if lease is not None and request is not None and not _answers(reader, lease, request):
         # Of a predecessor, to be exchanged; or a reservation that is not what the pod asks for.
-        if lease.metadata.label(LABEL_IP_RESERVED) != "false":
+        if reserved(lease):
             message = f"the reservation {owner} of {lease.spec.ip_address} is not what is asked for"
             items.append(me.warning("AcquireAddressFailed", message))
         return
     if lease is None:
         refusal = reader.get("Refusal", owner)
-        if isinstance(refusal, Refusal):
+        problem = reservation_problem(reader, owner)
+        if problem:
+            items.append(me.warning("AcquireAddressFailed", f"IP object {owner} cannot be answered: {problem}"))
+        elif isinstance(refusal, Refusal):
             items.append(me.warning("AcquireAddressFailed", f"{refusal.reason}: {refusal.message}"))
         return
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         items.append(Hold(lease.spec.subnet))
+        if not runs:
+            missing = f"vpc {view.vpc} does not exist" if view is not None else "it is not valid at present"
+            items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))
         return
     if view.is_ovn and net.is_ovn and me.serves:
         items += _port(reader, me, net, owner, lease, view)

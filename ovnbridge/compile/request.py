@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -107,7 +107,7 @@ def groups(text: str) -> tuple[str, ...]:
 
 
 def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
-    """The pod's request. A text says why there can be none; None: nothing says yet which subnet it is to be in.
+    """The pod's request. A text says why there can be none; None: its namespace is not known yet.
 
     What a pod that runs holds is not exchanged any more, whatever its annotations and its subnet become.
     """
@@ -123,27 +123,24 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
         return f"ippool {named} does not exist or is not valid"
     subnets = _subnets(reader, what, named, keep=keep)
     if not subnets:
-        return None
+        return None if net.is_ovn else f"NoSubnet: no subnet has provider {net.subnet_provider}"
     static = _static(what, pool if not named else "")
     if isinstance(static, str):
         if not keep:
             return static
         static = ()
-    skip = False
-    if lease is None:  # whoever has an address does not care when nodes come and go
-        views = (reader.query(subnet_view, name) for name in subnets)
-        router = options(reader).cluster_router
-        skip = any(view is not None and view.vpc == router and not view.vlan for view in views)
     mac = _wished(what, "mac_address", net.mac)
-    if lease is None and mac and any(_gateway_mac(reader, name) == mac.lower() for name in subnets):
-        return f"AddressConflict: MAC {mac} is the gateway's"
+    problem = mac_problem(reader, subnets, mac) if lease is None and net.is_ovn else ""
+    if problem:
+        return problem
     return AddressRequest(
         subnets=subnets,
         addresses=static,
         family=_FAMILIES.get(notes.get(annotation("ip_family", net.provider), ""), ""),
         mac=mac if net.is_ovn and address.valid_mac(mac) else "",
         want_mac=net.is_ovn,
-        skip=reader.query(node_addresses) if skip else frozenset(),
+        # Whoever has an address does not care when nodes come and go.
+        skip=skipped(reader, subnets) if lease is None else frozenset(),
         keep=keep,
         runs=what.runs and not keep,
         pool=named,
@@ -155,10 +152,25 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
     )
 
 
-def _gateway_mac(reader: Reader, subnet: str) -> str:
-    view = reader.query(subnet_view, subnet)
-    found = reader.get(ROUTER_MAC, router_port_name(view.vpc, subnet)) if view is not None else None
-    return found.lower() if isinstance(found, str) else ""
+def skipped(reader: Reader, subnets: Iterable[str]) -> frozenset[str]:
+    """Addresses that are not given by chance: nodes', in overlay subnets of the default VPC (spec E.14)."""
+    views = (reader.query(subnet_view, name) for name in subnets)
+    router = options(reader).cluster_router
+    if any(view is not None and view.vpc == router and not view.vlan for view in views):
+        return reader.query(node_addresses)
+    return frozenset()
+
+
+def mac_problem(reader: Reader, subnets: Iterable[str], mac: str) -> str:
+    """Why nobody can have a MAC: it is none, or the gateway's (spec C.4). "" when they can."""
+    if mac and not address.valid_mac(mac):
+        return f"{mac!r} is not a MAC address"
+    for name in subnets if mac else ():
+        view = reader.query(subnet_view, name)
+        found = reader.get(ROUTER_MAC, router_port_name(view.vpc, name)) if view is not None else None
+        if isinstance(found, str) and found.lower() == mac.lower():
+            return f"AddressConflict: MAC {mac} is the gateway's"
+    return ""
 
 
 def _subnets(reader: Reader, what: Asked, named: str, *, keep: bool) -> tuple[str, ...]:
@@ -189,10 +201,12 @@ def _wished(what: Asked, suffix: str, requested: str) -> str:
 
 def _static(what: Asked, pool: str) -> tuple[str, ...] | str:
     """Static addresses to try, in order; a text when the pool has none for this pod (spec C.8, points 8 and 9)."""
-    parts = (part.strip().partition("/")[0] for part in _wished(what, "ip_address", what.net.ips).split(","))
-    static = ",".join(address.canonical(part) for part in parts if address.host_family(part))
-    if static:
-        return (static,)
+    wished = _wished(what, "ip_address", what.net.ips)
+    parts = [text for part in wished.split(",") if (text := part.strip().partition("/")[0])]
+    if not all(map(address.host_family, parts)):
+        return f"{wished!r} is not an IP address"
+    if parts:
+        return (",".join(map(address.canonical, parts)),)
     if not pool:
         return ()
     entries = groups(pool)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ovnbridge.compile.lease import GRANT, vip_lease, vip_owner, vip_subnet
+from ovnbridge.compile.lease import GRANT, lease_of, vip_lease, vip_owner, vip_subnet
 from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.compile.workload import alive, holder
@@ -154,15 +154,18 @@ def _router_mac(reader: Reader, vip: Vip, subnet: str) -> str:
 def _user(reader: Reader, name: str, vip: Vip) -> str:
     """The owner of the lease that has taken the Vip's address over (annotation `vip`), or "".
 
-    Who has it keeps it; otherwise the eldest pod that asks for it.
+    Who has it keeps it, also while a StatefulSet's pod is not there; otherwise the eldest pod that asks for it.
     """
+    present = vip.metadata.label(LABEL_IP_RESERVED)
+    held = lease_of(reader, present) if present else None
+    if held is not None and (held.spec.v4_ip_address, held.spec.v6_ip_address) == (vip.status.v4_ip, vip.status.v6_ip):
+        return present
     users: dict[str, tuple[str, str]] = {}
     for key in reader.by("pod-vip", name):
         pod = reader.get("Pod", key)
         if isinstance(pod, Pod) and alive(pod) and not pod.spec.host_network and _may_take(pod, vip):
             own, _ = holder(reader, pod)
             users[port_name(own, pod.metadata.namespace)] = (pod.metadata.creation_timestamp, key)
-    present = vip.metadata.label(LABEL_IP_RESERVED)
     if present in users or not users:
         return present if present in users else ""
     return "" if vip.metadata.deleting else min(users, key=lambda owner: users[owner])

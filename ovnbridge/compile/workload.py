@@ -13,6 +13,7 @@ from typing import Final
 from ovnbridge.compile.ippool import pool_facts
 from ovnbridge.compile.lease import STICKY, address_columns, lease_of
 from ovnbridge.compile.namespace import namespace_subnets
+from ovnbridge.compile.nets import pod_nets
 from ovnbridge.compile.options import options, unknown
 from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
@@ -32,10 +33,8 @@ _ORDINAL: Final = re.compile(r"(.+)-(\d+)")
 
 
 def alive(pod: Pod) -> bool:
-    """Whether a pod still needs its network (spec C.9, "Alive test").
-
-    Termination grace needs no clock here: the runtime ends the pod, and its object's end is what we follow.
-    """
+    """Whether a pod still needs its network (spec C.9, "Alive test"). One whose grace is over is not in the World any
+    more (`reactor/overdue.py`)."""
     if pod.status.phase == "Succeeded":
         return pod.spec.restart_policy == "Always"
     if pod.status.phase == "Failed":
@@ -102,7 +101,7 @@ def _set_keeps(reader: Reader, owner: str, lease: IP) -> bool:
     start = owning.spec.ordinals.start if owning.spec.ordinals is not None else 0
     if int(found[2]) >= start + owning.spec.replicas:
         return False
-    provider = owner.removeprefix(port_name(spec.pod_name, spec.namespace)).removeprefix(".") or OVN_PROVIDER
+    provider = _provider(owner, lease)
     notes = owning.spec.template.metadata.all_annotations()
     wanted = notes.get(annotation("logical_switch", provider), "")
     if wanted:
@@ -139,14 +138,16 @@ def _sticky(reader: Reader, owner: str) -> Iterator[Item]:
     lease = lease_of(reader, owner)
     if lease is None or lease.metadata.deleting or not reader.query(keeps_address, owner):
         return
-    spec = lease.spec
+    spec, pods = lease.spec, _pods(reader, lease)
+    if pods and not any(_attached(reader, pod, _provider(owner, lease)) for pod in pods):
+        return  # unplugged (spec B.2): neither the pod nor the next one has this network
     yield Claim(
         owner,
         AddressRequest(
             subnets=(spec.subnet,), keep=True, pod=spec.pod_name, namespace=spec.namespace, pod_type=spec.pod_type
         ),
     )
-    if _served(reader, lease):
+    if pods:
         return  # the pod says what its port is like
     view = reader.query(subnet_view, spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
@@ -162,12 +163,23 @@ def _sticky(reader: Reader, owner: str) -> Iterator[Item]:
         )
 
 
-def _served(reader: Reader, lease: IP) -> bool:
+def _pods(reader: Reader, lease: IP) -> list[Pod]:
+    """The pods that live with a lease: of a machine that migrates there are two."""
     key = f"{lease.spec.namespace}/{lease.spec.pod_name}"
-    if lease.spec.pod_type == VIRTUAL_MACHINE:
-        return bool(reader.query(serving_pod, key))
-    pod = reader.get("Pod", key)
-    return isinstance(pod, Pod) and alive(pod)
+    keys = reader.by("pod-vm", key) if lease.spec.pod_type == VIRTUAL_MACHINE else (key,)
+    found = (reader.get("Pod", name) for name in keys)
+    return [pod for pod in found if isinstance(pod, Pod) and alive(pod)]
+
+
+def _attached(reader: Reader, pod: Pod, provider: str) -> bool:
+    """Whether a pod is attached to a network, as far as its networks can be told."""
+    nets, problems = pod_nets(reader, pod)
+    return bool(problems) or any(net.provider == provider for net in nets)
+
+
+def _provider(owner: str, lease: IP) -> str:
+    """The network that a lease is of, by its name."""
+    return owner.removeprefix(port_name(lease.spec.pod_name, lease.spec.namespace)).removeprefix(".") or OVN_PROVIDER
 
 
 def _by_machine(pod: Pod) -> tuple[str, ...]:

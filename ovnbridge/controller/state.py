@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Set
+import math
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from ovnbridge.engine.diff import ActualRow, Change, Differ, Mutate
 from ovnbridge.engine.engine import Engine
 from ovnbridge.engine.world import World
 from ovnbridge.model.crd.address import IP, IPPool, Vip
+from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.crd.underlay import ProviderNetwork, Vlan
@@ -36,6 +38,7 @@ from ovnbridge.model.ovn import NORTHBOUND, REFERENCES, SOUTHBOUND, Atom, Key, R
 from ovnbridge.model.resource import IP as IP_RESOURCE
 from ovnbridge.model.resource import (
     IP_POOL,
+    IPTABLES_EIP,
     NAMESPACE,
     NETWORK_ATTACHMENT_DEFINITION,
     NODE,
@@ -55,7 +58,7 @@ from ovnbridge.model.resource import (
 from ovnbridge.ovsdb.replica import Replica, Replicated, monitored_columns
 from ovnbridge.ovsdb.schema import DatabaseSchema
 from ovnbridge.ovsdb.tables import Changes, SetDelta
-from ovnbridge.reactor import KubeSource, Reactor
+from ovnbridge.reactor import KubeSource, Overdue, Reactor
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ KINDS: Final[tuple[tuple[Resource, type[Any]], ...]] = (
     (VIP, Vip),
     (IP_RESOURCE, IP),
     (OVN_EIP, OvnEip),
+    (IPTABLES_EIP, IptablesEIP),
     (STATEFUL_SET, StatefulSet),
     (VIRTUAL_MACHINE, VirtualMachine),
     (VIRTUAL_MACHINE_INSTANCE, VirtualMachineInstance),
@@ -89,12 +93,22 @@ NB_COLUMNS: Final = monitored_columns(NORTHBOUND)
 
 
 class ControllerState:
-    """Everything between the sources and the sinks."""
+    """Everything between the sources and the sinks.
 
-    def __init__(self, database: Replicated, southbound: Replicated | None = None) -> None:
+    `now`: seconds since the epoch; what is read from a dump is looked at as of no particular time.
+    """
+
+    def __init__(
+        self,
+        database: Replicated,
+        southbound: Replicated | None = None,
+        *,
+        now: Callable[[], float] = lambda: -math.inf,
+    ) -> None:
         self.world = World(INDEXES)
         self.engine = Engine(self.world, UNITS)
         self.reactor = Reactor(world=self.world, engine=self.engine)
+        self.overdue = Overdue(world=self.world, wake=self.reactor.wake, now=now)
         self.replica = Replica(database, NORTHBOUND)
         self._touched: set[RowKey] = set()
         self._schema: DatabaseSchema | None = None
@@ -109,6 +123,8 @@ class ControllerState:
                 IP_RESOURCE.kind: self.reactor.allocator.observe_ip,
                 VIP.kind: self.reactor.allocator.observe_vip,
                 OVN_EIP.kind: self.reactor.allocator.observe_eip,
+                POD.kind: self.overdue.observe_pod,
+                IPTABLES_EIP.kind: self.reactor.allocator.observe_iptables_eip,
             },
             self.reactor.object_changed,
         )

@@ -7,13 +7,13 @@ it, so a crash loses nothing: the object either exists or the address is free ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Final, TypeAlias
 
 import msgspec
 
-from ovnbridge.ipam.pool import FamilyPool, Holders
-from ovnbridge.ipam.ranges import RangeSet
+from ovnbridge.ipam.subnet import Subnet
 from ovnbridge.ipam.values import (
     CONFLICT,
     INVALID_FAMILY,
@@ -29,67 +29,28 @@ from ovnbridge.ipam.values import (
     SubnetFacts,
     SubnetUsage,
     answers,
-    is_ip_object,
 )
-from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, networks, number_of, split, text_of
+from ovnbridge.model.address import IPV4, IPV6, derived_mac, host_family, number_of, split, text_of
 
-
-class _Subnet:
-    def __init__(self, facts: SubnetFacts, named: Mapping[str, PoolFacts]) -> None:
-        self.facts = facts
-        self.named: Mapping[str, PoolFacts] = {}
-        self.macs: Holders[str] = Holders()
-        self.pools: dict[int, FamilyPool] = {}
-        self.excluded: set[str] = set()
-        """Owners that do not count as users (spec E.1): IP objects with an address in excludeIps, and other objects
-        whose address an IP object holds as well (a Vip that a pod has taken over)."""
-        gateways = {host_family(g): number_of(g) for g in facts.gateway.split(",") if host_family(g) is not None}
-        for net in networks(facts.cidr_block):
-            self.pools[net.version] = FamilyPool(net, gateways.get(net.version), facts.exclude_ips)
-        self.set_named(named)
-
-    def set_named(self, named: Mapping[str, PoolFacts]) -> None:
-        """Learn the named pools of this subnet."""
-        self.named = named
-        for version, pool in self.pools.items():
-            pool.set_named(
-                {
-                    name: RangeSet((low, high) for v, low, high in facts.ranges if v == version)
-                    for name, facts in named.items()
-                }
-            )
-
-    def addresses(self, lease: Lease) -> Iterator[tuple[FamilyPool, int]]:
-        """The lease's addresses, with the pools that they belong to."""
-        for text in (lease.v4, lease.v6):
-            pool = self.pools.get(host_family(text) or 0)
-            if pool is not None:
-                yield pool, number_of(text)
+_Valid: TypeAlias = tuple[Subnet, SubnetFacts]
+_FAMILIES: Final = {4: IPV4, 6: IPV6}
 
 
 class Ledger:
     """All subnets' pools and all leases."""
 
     def __init__(self) -> None:
-        self._subnets: dict[str, _Subnet] = {}
+        self._subnets: dict[str, Subnet] = {}
+        """By name; also those that only leases or pools know."""
         self._pools: dict[str, PoolFacts] = {}
-        self._pools_of: dict[str, dict[str, PoolFacts]] = {}
-        """Named pools by subnet, in the order of their names."""
         self._leases: dict[str, Lease] = {}
-        self._owners: dict[str, dict[str, None]] = {}
-        """Owners by subnet, in the order in which they came; also of subnets that are unknown at present."""
 
     # -- following the World ---------------------------------------------------------------------------------------
 
     def set_subnet(self, name: str, facts: SubnetFacts | None) -> None:
         """Learn a new or changed subnet, or that it is gone. Leases in it keep their addresses (spec C.7)."""
-        old = self._subnets.get(name)
-        if facts is None:
-            self._subnets.pop(name, None)
-        elif old is None or old.facts != facts:
-            subnet = self._subnets[name] = _Subnet(facts, self._pools_of.get(name, {}))
-            for owner in self._owners.get(name, ()):
-                self._occupy(subnet, owner, self._leases[owner])
+        self._subnet(name).set_facts(facts)
+        self._tidy(name)
 
     def set_pool(self, name: str, facts: PoolFacts | None) -> None:
         """Learn a new or changed named pool, or that it is gone. Its users keep their addresses (spec C.6)."""
@@ -97,14 +58,11 @@ class Ledger:
         if facts is not None:
             self._pools[name] = facts
         for subnet in {f.subnet for f in (old, facts) if f is not None}:
-            pools = {n: f for n, f in self._pools_of.get(subnet, {}).items() if n != name}
+            pools = {n: f for n, f in self._subnet(subnet).named.items() if n != name}
             if facts is not None and facts.subnet == subnet:
                 pools[name] = facts
-            self._pools_of[subnet] = dict(sorted(pools.items()))
-            if not pools:
-                del self._pools_of[subnet]
-            if subnet in self._subnets:
-                self._subnets[subnet].set_named(self._pools_of.get(subnet, {}))
+            self._subnet(subnet).set_named(dict(sorted(pools.items())))
+            self._tidy(subnet)
 
     def pool(self, name: str) -> PoolFacts | None:
         """A named pool."""
@@ -112,7 +70,8 @@ class Ledger:
 
     def pools_of(self, subnet: str) -> Iterator[str]:
         """Names of a subnet's named pools."""
-        return iter(self._pools_of.get(subnet, ()))
+        found = self._subnets.get(subnet)
+        return iter(found.named if found is not None else ())
 
     def restore(self, owner: str, lease: Lease) -> str | None:
         """Record a lease that exists as an IP object.
@@ -129,29 +88,28 @@ class Ledger:
     def release(self, owner: str) -> Lease | None:
         """Forget a lease and free its addresses. Returns it, or None when there was none."""
         lease = self._leases.pop(owner, None)
-        if lease is None:
-            return None
-        owners = self._owners[lease.subnet]
-        del owners[owner]
-        if not owners:
-            del self._owners[lease.subnet]
-        subnet = self._subnets.get(lease.subnet)
-        if subnet is not None:
-            for pool, value in subnet.addresses(lease):
-                pool.give_back(value, owner)
-                heir = pool.using.get(value)
-                if heir is not None and not is_ip_object(heir):
-                    subnet.excluded.discard(heir)
-            if lease.mac:
-                subnet.macs.give_back(lease.mac.lower(), owner)
-            subnet.excluded.discard(owner)
+        if lease is not None:
+            self._subnets[lease.subnet].leave(owner)
+            self._tidy(lease.subnet)
         return lease
 
     def _record(self, owner: str, lease: Lease) -> str | None:
         self._leases[owner] = lease
-        self._owners.setdefault(lease.subnet, {})[owner] = None
-        subnet = self._subnets.get(lease.subnet)
-        return self._occupy(subnet, owner, lease) if subnet is not None else None
+        return self._subnet(lease.subnet).occupy(owner, lease)
+
+    def _subnet(self, name: str) -> Subnet:
+        found = self._subnets.get(name)
+        if found is None:
+            found = self._subnets[name] = Subnet()
+        return found
+
+    def _valid(self, name: str) -> _Valid | None:
+        subnet = self._subnets.get(name)
+        return (subnet, subnet.facts) if subnet is not None and subnet.facts is not None else None
+
+    def _tidy(self, name: str) -> None:
+        if self._subnets[name].forgotten():
+            del self._subnets[name]
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -165,8 +123,8 @@ class Ledger:
 
     def fits(self, lease: Lease, request: AddressRequest) -> bool:
         """Whether an existing lease still answers the request (spec C.3: the same address is returned)."""
-        subnet = self._subnets.get(lease.subnet)
-        cidr_block = subnet.facts.cidr_block if subnet is not None else None
+        found = self._valid(lease.subnet)
+        cidr_block = found[1].cidr_block if found is not None else None
         return answers(lease, request, cidr_block, self._pools.get(request.pool))
 
     def allocate(self, owner: str, request: AddressRequest) -> Decision:
@@ -176,12 +134,12 @@ class Ledger:
             return held
         refusal = self._nothing(request)
         for name, pool in self._places(request):
-            subnet = self._subnets.get(name)
-            if subnet is None:
+            found = self._valid(name)
+            if found is None:
                 refusal = Refusal(NO_SUBNET, f"subnet {name} does not exist or is not valid")
                 continue
             for group in request.addresses or ("",):
-                decision = self._try(subnet, owner, request, group, pool)
+                decision = self._try(found, owner, request, group, pool)
                 if isinstance(decision, Lease):
                     self.release(owner)
                     self._record(owner, decision)
@@ -195,20 +153,21 @@ class Ledger:
         None: the lease is what it should be. Nothing is lost when the answer is a Refusal.
         """
         held = self._leases.get(owner)
-        subnet = self._subnets.get(held.subnet) if held is not None else None
-        if held is None or subnet is None or not request.amend or held.subnet not in request.subnets:
+        found = self._valid(held.subnet) if held is not None else None
+        if held is None or found is None or not request.amend or held.subnet not in request.subnets:
             return None
+        subnet, facts = found
         kept = {
-            pool.network.version: text_of(value, pool.network.version)
-            for pool, value in subnet.addresses(held)
-            if pool.inside(value)
+            version: text
+            for version, text in zip(_FAMILIES, (held.v4, held.v6))
+            if text and version in subnet.versions and subnet.pool(version).inside(number_of(text))
         }
         strict = msgspec.structs.replace(request, amend=False)
-        if len(kept) == len(subnet.pools) and answers(held, strict, subnet.facts.cidr_block):
+        if len(kept) == len(subnet.versions) and answers(held, strict, facts.cidr_block):
             return None
-        static = dict(zip((4, 6), split(request.addresses[0] if request.addresses else "")))
-        wanted = ",".join(filter(None, (static[version] or kept.get(version, "") for version in (4, 6))))
-        decision = self._try(subnet, owner, msgspec.structs.replace(request, mac=request.mac or held.mac), wanted, "")
+        static = dict(zip(_FAMILIES, split(request.addresses[0] if request.addresses else "")))
+        wanted = ",".join(filter(None, (static[version] or kept.get(version, "") for version in _FAMILIES)))
+        decision = self._try(found, owner, msgspec.structs.replace(request, mac=request.mac or held.mac), wanted, "")
         if isinstance(decision, Refusal):
             return msgspec.structs.replace(decision, subnets=request.subnets)
         self.release(owner)
@@ -217,7 +176,8 @@ class Ledger:
 
     def owners_in(self, subnet: str) -> Iterator[str]:
         """Owners of the leases in a subnet."""
-        return iter(self._owners.get(subnet, ()))
+        found = self._subnets.get(subnet)
+        return iter(found.leases if found is not None else ())
 
     def _places(self, request: AddressRequest) -> Iterator[tuple[str, str]]:
         """(subnet, pool) that may answer, in order; static addresses may be of any pool (spec C.5, C.8)."""
@@ -236,115 +196,96 @@ class Ledger:
         asked = f"ippool {request.pool}" if request.pool else f"any of the ippools {', '.join(request.pools)}"
         return Refusal(NO_ADDRESS, f"subnet {', '.join(request.subnets)} has no addresses of {asked}")
 
-    def _try(self, subnet: _Subnet, owner: str, request: AddressRequest, group: str, named: str) -> Decision:
-        name = subnet.facts.name
-        wanted = {4: IPV4, 6: IPV6}
-        versions = [v for v in subnet.pools if not request.family or wanted[v] == request.family]
-        if subnet.pools and not versions:
-            return Refusal(INVALID_FAMILY, f"subnet {name} has no {request.family} addresses")
-        static = dict(zip((4, 6), split(group)))
+    def _try(self, found: _Valid, owner: str, request: AddressRequest, group: str, named: str) -> Decision:
+        subnet, facts = found
+        versions = [v for v in subnet.versions if request.family in ("", _FAMILIES[v])]
+        if subnet.versions and not versions:
+            return Refusal(INVALID_FAMILY, f"subnet {facts.name} has no {request.family} addresses")
+        static = dict(zip(_FAMILIES, split(group)))
         if group and not all(host_family(part.strip()) for part in group.split(",")):
             return Refusal(OUT_OF_RANGE, f"{group!r} is not an IP address")
         for version, text in static.items():
             if text and version not in versions:
-                return Refusal(OUT_OF_RANGE, f"address {text} is not in subnet {name} {subnet.facts.cidr_block}")
+                return Refusal(OUT_OF_RANGE, f"address {text} is not in subnet {facts.name} {facts.cidr_block}")
         chosen: dict[int, str] = {}
         for version in versions:
-            answer = self._choose(subnet, owner, version, static[version], request, named)
+            text = static[version]
+            if text:
+                answer = self._static(found, owner, version, text, request)
+            else:
+                answer = self._next(found, version, request, named)
             if isinstance(answer, Refusal):
                 return answer
             chosen[version] = answer
-        mac = self._choose_mac(subnet, owner, request)
+        mac = self._mac(found, owner, request)
         if isinstance(mac, Refusal):
             return mac
-        return Lease(name, chosen.get(4, ""), chosen.get(6, ""), mac)
+        return Lease(facts.name, chosen.get(4, ""), chosen.get(6, ""), mac)
 
-    def _choose(
-        self, subnet: _Subnet, owner: str, version: int, static: str, request: AddressRequest, named: str
-    ) -> str | Refusal:
-        pool, name = subnet.pools[version], subnet.facts.name
-        if not static:
-            value = pool.next(_numbers(request.skip, version), named)
-            if value is None:
-                where = f"ippool {named} of subnet {name}" if named else f"subnet {name}"
-                return Refusal(NO_ADDRESS, f"no available IPv{version} address in {where}")
-            return text_of(value, version)
-        value = number_of(static)
-        if not pool.inside(value):
-            return Refusal(OUT_OF_RANGE, f"address {static} is not in subnet {name} {subnet.facts.cidr_block}")
-        if value == pool.gateway:
-            return Refusal(CONFLICT, f"address {static} is the gateway of subnet {name}")
-        holder = pool.using.get(value)
-        if holder not in (None, owner, request.shares or owner):
-            return Refusal(CONFLICT, f"address {static} in subnet {name} is already used by {holder}")
+    def _next(self, found: _Valid, version: int, request: AddressRequest, named: str) -> str | Refusal:
+        subnet, facts = found
+        value = subnet.pool(version).next(_numbers(request.skip, version), named)
+        if value is None:
+            where = f"ippool {named} of subnet {facts.name}" if named else f"subnet {facts.name}"
+            return Refusal(NO_ADDRESS, f"no available IPv{version} address in {where}")
         return text_of(value, version)
 
-    def _choose_mac(self, subnet: _Subnet, owner: str, request: AddressRequest) -> str | Refusal:
+    def _static(self, found: _Valid, owner: str, version: int, text: str, request: AddressRequest) -> str | Refusal:
+        subnet, facts = found
+        pool, value = subnet.pool(version), number_of(text)
+        if not pool.inside(value):
+            return Refusal(OUT_OF_RANGE, f"address {text} is not in subnet {facts.name} {facts.cidr_block}")
+        if value == pool.gateway:
+            return Refusal(CONFLICT, f"address {text} is the gateway of subnet {facts.name}")
+        holder = _other(pool.using.all(value), owner, request)
+        if holder:
+            return Refusal(CONFLICT, f"address {text} in subnet {facts.name} is already used by {holder}")
+        return text_of(value, version)
+
+    def _mac(self, found: _Valid, owner: str, request: AddressRequest) -> str | Refusal:
+        subnet, facts = found
         if not request.want_mac:
             return ""
         if request.mac:
             mac = request.mac.lower()
-            holder = subnet.macs.get(mac)
-            if holder not in (None, owner, request.shares or owner):
-                return Refusal(CONFLICT, f"MAC {mac} in subnet {subnet.facts.name} is already used by {holder}")
+            holder = _other(subnet.macs.all(mac), owner, request)
+            if holder:
+                return Refusal(CONFLICT, f"MAC {mac} in subnet {facts.name} is already used by {holder}")
             return mac
         salt = 0
         while True:
-            mac = derived_mac(subnet.facts.name, owner, str(salt))
+            mac = derived_mac(facts.name, owner, str(salt))
             if subnet.macs.get(mac) in (None, owner):
                 return mac
             salt += 1
-
-    def _occupy(self, subnet: _Subnet, owner: str, lease: Lease) -> str | None:
-        clash: str | None = None
-        for pool, value in subnet.addresses(lease):
-            holder = pool.take(value, owner)
-            clash = holder or clash
-            if is_ip_object(owner) and value in pool.reserved:
-                subnet.excluded.add(owner)
-            if holder is not None:
-                subnet.excluded.update(other for other in (owner, holder) if not is_ip_object(other))
-        if lease.mac:
-            subnet.macs.take(lease.mac.lower(), owner)
-        return clash
 
     # -- figures ---------------------------------------------------------------------------------------------------
 
     def usage(self, name: str) -> SubnetUsage | None:
         """Counts and ranges for a subnet's status (spec E.1), or None for an unknown subnet."""
-        subnet = self._subnets.get(name)
-        if subnet is None:
-            return None
-        texts: dict[int, tuple[int, str, str]] = {}
-        for version, pool in subnet.pools.items():
-            available = pool.available()
-            texts[version] = (available.count(), pool.text(available), pool.text(pool.used()))
-        empty = (0, "", "")
-        using = len(self._owners.get(name, ())) - len(subnet.excluded)
-        return SubnetUsage(using, *texts.get(4, empty), *texts.get(6, empty))
+        found = self._valid(name)
+        return found[0].usage() if found is not None else None
 
     def texts(self, name: str) -> dict[int, tuple[str, str, str, str]]:
         """Free, reserved, available and used addresses of a subnet by family, as text (spec C.1)."""
-        subnet = self._subnets.get(name)
-        found: dict[int, tuple[str, str, str, str]] = {}
-        for version, pool in subnet.pools.items() if subnet is not None else ():
-            ranges = (pool.free(), pool.reserved, pool.available(), pool.used())
+        found = self._subnets.get(name)
+        texts: dict[int, tuple[str, str, str, str]] = {}
+        for version, pool in ((v, found.pool(v)) for v in found.versions) if found is not None else ():
+            ranges = (pool.free(), pool.reserved.ranges(), pool.available()[1], pool.used().ranges())
             free, reserved, available, used = map(pool.text, ranges)
-            found[version] = (free, reserved, available, used)
-        return found
+            texts[version] = (free, reserved, available, used)
+        return texts
 
     def pool_usage(self, name: str) -> PoolUsage | None:
         """Counts and ranges for an IPPool's status (spec E.1), or None for one whose subnet is unknown."""
         facts = self._pools.get(name)
-        subnet = self._subnets.get(facts.subnet) if facts is not None else None
-        if subnet is None:
-            return None
-        texts: dict[int, tuple[int, str, int, str]] = {}
-        for version, pool in subnet.pools.items():
-            available, used = pool.available(name), pool.used(name)
-            texts[version] = (available.count(), pool.text(available), used.count(), pool.text(used))
-        empty = (0, "", 0, "")
-        return PoolUsage(*texts.get(4, empty), *texts.get(6, empty))
+        found = self._valid(facts.subnet) if facts is not None else None
+        return found[0].pool_usage(name) if found is not None else None
+
+
+def _other(holders: tuple[str, ...], owner: str, request: AddressRequest) -> str:
+    """Who of the holders is in the owner's way, or ""."""
+    return next((holder for holder in holders if holder not in (owner, request.shares)), "")
 
 
 @lru_cache(maxsize=64)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
-from ovnbridge.ipam.ranges import RangeSet
-from ovnbridge.model.address import Network, exclude_ranges, text_of, usable
+from ovnbridge.ipam.ranges import RangeSet, union
+from ovnbridge.model.address import Network, text_of, usable
 
 K = TypeVar("K", int, str)
+
+MOST_RANGES: Final = 4096
+"""Ranges that a status lists: four such texts fit into an object of etcd's (1.5 MiB), and cost milliseconds."""
 
 
 class Holders(Generic[K]):
@@ -22,6 +26,11 @@ class Holders(Generic[K]):
     def get(self, key: K) -> str | None:
         """The holder, None when it is free."""
         return self._first.get(key)
+
+    def all(self, key: K) -> tuple[str, ...]:
+        """Everybody who holds it, the holder first."""
+        first = self._first.get(key)
+        return () if first is None else (first, *self._others.get(key, ()))
 
     def take(self, key: K, owner: str) -> str | None:
         """Add an owner. Returns the holder when that is somebody else."""
@@ -68,27 +77,38 @@ class _Walk:
 class FamilyPool:
     """Allocates walking forward: a released address is handed out again only after the whole range was walked once.
 
-    Named pools (IPPool objects) have their addresses to themselves; the pool `""` has the rest (spec C.6).
+    Named pools (IPPool objects) have their addresses to themselves; the pool `""` has the rest (spec C.6). Who holds
+    what is known whatever the network is: a changed one costs as many steps as there are ranges, not addresses.
     """
 
-    def __init__(self, net: Network, gateway: int | None, excludes: Iterable[str]) -> None:
-        self.network = net
-        self.gateway = gateway
+    def __init__(self) -> None:
+        self.network: Network | None = None
+        self.gateway: int | None = None
+        self.reserved = RangeSet()
         self.using: Holders[int] = Holders()
-        self.reserved = RangeSet(exclude_ranges(excludes, net))
-        self._range = RangeSet([usable(net)])
+        self._range = RangeSet()
         self._taken = RangeSet()
+        self._members: dict[str, RangeSet] = {}
         self._walks: dict[str, _Walk] = {}
         self._named: tuple[list[int], list[int], list[str]] = ([], [], [])
         """First and last addresses of the named pools' ranges, ascending, with the pool's name."""
-        self.set_named({})
 
-    def set_named(self, members: Mapping[str, RangeSet]) -> None:
+    def set_network(self, network: Network | None, gateway: int | None, reserved: RangeSet) -> None:
+        """Learn the subnet's network of this family (None: it has none). A changed one is walked anew (spec C.7)."""
+        if (self.network, self.gateway, self.reserved) == (network, gateway, reserved):
+            return
+        self.network, self.gateway, self.reserved = network, gateway, reserved
+        self._range = RangeSet([usable(network)] if network is not None else ())
+        self._walks = {}
+        self.set_named(self._members)
+
+    def set_named(self, members: dict[str, RangeSet]) -> None:
         """Learn all named pools. Of pools that intersect, the first one has the addresses.
 
         A pool that has not changed goes on where it was; the others, and the default pool whenever one changed, walk
         from the beginning again (spec C.6: "default pool Released cleared").
         """
+        self._members = members
         rest, walks = self._range.copy(), {}
         for name, wanted in members.items():
             mine = rest & wanted
@@ -103,7 +123,7 @@ class FamilyPool:
         known = self._walks.get(name)
         if known is not None and known.members == members:
             return known
-        free = members - self.reserved - self._taken
+        free = members - self._taken - self.reserved
         if self.gateway is not None:
             free.discard(self.gateway)
         return _Walk(members, free)
@@ -126,8 +146,8 @@ class FamilyPool:
     def take(self, value: int, owner: str) -> str | None:
         """Mark an address as used by `owner`. Returns who holds it, when that is somebody else."""
         clash = self.using.take(value, owner)
+        self._taken.add(value)
         if value in self._range:
-            self._taken.add(value)
             walk = self._walks[self.pool_of(value)]
             walk.free.discard(value)
             walk.released.discard(value)
@@ -135,39 +155,43 @@ class FamilyPool:
 
     def give_back(self, value: int, owner: str) -> None:
         """Release an address if `owner` holds it."""
-        if self.using.give_back(value, owner) and value in self._range:
-            self._taken.discard(value)
-            if value not in self.reserved and value != self.gateway:
-                self._walks[self.pool_of(value)].released.add(value)
+        if not self.using.give_back(value, owner):
+            return
+        self._taken.discard(value)
+        if value in self._range and value not in self.reserved and value != self.gateway:
+            self._walks[self.pool_of(value)].released.add(value)
+
+    def users_in(self, ranges: RangeSet) -> Iterator[str]:
+        """Owners of addresses in these ranges."""
+        for low, high in (self._taken & ranges).ranges():
+            for value in range(low, high + 1):
+                yield from self.using.all(value)
 
     # -- figures
 
     def used(self, pool: str | None = None) -> RangeSet:
         """Used addresses: of the network without those that are excluded, or all of one pool (spec C.6)."""
         if pool is None:
-            return self._taken - self.reserved
+            return (self._taken & self._range) - self.reserved
         walk = self._walks.get(pool)
         return self._taken & walk.members if walk is not None else RangeSet()
 
-    def available(self, pool: str | None = None) -> RangeSet:
-        """Addresses that can still be handed out, of all pools or of one."""
-        found = RangeSet()
-        for name, walk in self._walks.items():
-            if pool is None or name == pool:
-                found = found | walk.free | walk.released
-        return found
+    def available(self, pool: str | None = None) -> tuple[int, Iterator[tuple[int, int]]]:
+        """Addresses that can still be handed out, of all pools or of one: how many, and their ranges."""
+        walks = self._walks.values() if pool is None else filter(None, [self._walks.get(pool)])
+        sets = [found for walk in walks for found in (walk.free, walk.released)]
+        return sum(found.count() for found in sets), union(*sets)
 
-    def text(self, ranges: RangeSet) -> str:
-        """Ranges as status text: `a-b,c`."""
-        version = self.network.version
-        return ",".join(
+    def text(self, ranges: Iterable[tuple[int, int]]) -> str:
+        """Ranges as status text: `a-b,c`. Of very many ranges the first ones, and an ellipsis."""
+        version = self.network.version if self.network is not None else 4
+        first = list(islice(ranges, MOST_RANGES + 1))
+        parts = [
             text_of(low, version) if low == high else f"{text_of(low, version)}-{text_of(high, version)}"
-            for low, high in ranges.ranges()
-        )
+            for low, high in first[:MOST_RANGES]
+        ]
+        return ",".join([*parts, "..."] if len(first) > MOST_RANGES else parts)
 
-    def free(self) -> RangeSet:
+    def free(self) -> Iterator[tuple[int, int]]:
         """Addresses that were not used since their range was last walked through, of all pools."""
-        found = RangeSet()
-        for walk in self._walks.values():
-            found = found | walk.free
-        return found
+        return union(*(walk.free for walk in self._walks.values()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator
 from heapq import merge
+from typing import Final
 
 
 class RangeSet:
@@ -97,14 +98,75 @@ class RangeSet:
                     return value
         return None
 
+    def clip(self, low: int, high: int) -> RangeSet:
+        """What is within `low`..`high`."""
+        first, last = bisect_left(self._highs, low), bisect_right(self._lows, high)
+        part = RangeSet()
+        part._lows, part._highs = self._lows[first:last], self._highs[first:last]
+        if part:
+            part._lows[0], part._highs[-1] = max(low, part._lows[0]), min(high, part._highs[-1])
+        return part
+
+    def _without(self, low: int, high: int) -> RangeSet:
+        """`low`..`high` without what is here."""
+        inside = self.clip(low, high)
+        lows, highs = [low, *(value + 1 for value in inside._highs)], [*(value - 1 for value in inside._lows), high]
+        gaps = RangeSet()
+        if inside and inside._lows[0] == low:
+            del lows[0], highs[0]
+        if inside and inside._highs[-1] == high:
+            del lows[-1], highs[-1]
+        gaps._lows, gaps._highs = lows, highs
+        return gaps
+
+    def _append(self, other: RangeSet) -> None:
+        """Take what lies behind all that is here, and does not touch it."""
+        self._lows += other._lows
+        self._highs += other._highs
+
+    # Each costs as many steps as the smaller operand has ranges; what they pass over in the larger one is copied.
+
     def __sub__(self, other: RangeSet) -> RangeSet:
-        left = self.copy()
-        for low, high in other.ranges():
-            left.discard_range(low, high)
+        if len(other._lows) <= len(self._lows):
+            left = self.copy()
+            for low, high in other.ranges():
+                left.discard_range(low, high)
+            return left
+        left = RangeSet()
+        for low, high in self.ranges():
+            left._append(other._without(low, high))
         return left
 
     def __and__(self, other: RangeSet) -> RangeSet:
-        return self - (self - other)
+        few, many = (self, other) if len(self._lows) <= len(other._lows) else (other, self)
+        both = RangeSet()
+        for low, high in few.ranges():
+            both._append(many.clip(low, high))
+        return both
 
     def __or__(self, other: RangeSet) -> RangeSet:
-        return RangeSet(merge(self.ranges(), other.ranges()))
+        few, many = (self, other) if len(self._lows) <= len(other._lows) else (other, self)
+        if len(few._lows) * _FEW > len(many._lows):
+            return RangeSet(union(few, many))
+        both = many.copy()
+        for low, high in few.ranges():
+            both.add_range(low, high)
+        return both
+
+
+_FEW: Final = 8
+"""Inserting into the middle of a list is cheaper than building it anew up to one in so many."""
+
+
+def union(*sets: RangeSet) -> Iterator[tuple[int, int]]:
+    """The ranges of all sets together, ascending and merged, one by one."""
+    spans = merge(*(found.ranges() for found in sets))
+    low, high = next(spans, (0, -1))
+    for first, last in spans:
+        if first > high + 1:
+            yield low, high
+            low, high = first, last
+        else:
+            high = max(high, last)
+    if low <= high:
+        yield low, high

@@ -129,13 +129,16 @@ def answers(lease: Lease, request: AddressRequest, cidr_block: str | None, pool:
         return False
     if cidr_block is None or request.keep or request.amend:
         return True
+    if cidr_block and not (lease.v4 or lease.v6):
+        return False
     usable_of: dict[int, tuple[int, int]] = {net.version: usable(net) for net in networks(cidr_block)}
     for text in filter(None, (lease.v4, lease.v6)):
-        low, high = usable_of.get(host_family(text) or 0, (0, -1))
-        if not low <= number_of(text) <= high:
+        version = host_family(text)
+        low, high = usable_of.get(version or 0, (0, -1))
+        if version is None or not low <= number_of(text) <= high:
             return False
-        if pool is not None and not pool.holds(text):
-            return False
+        if pool is not None and not request.addresses and not pool.holds(text):
+            return False  # (a static address may be of any pool)
     if request.addresses and not any(_matches(group, lease) for group in request.addresses):
         return False
     return not request.mac or request.mac.lower() == lease.mac.lower()

@@ -92,9 +92,9 @@ def plan_writes(
 ) -> tuple[Write, ...]:
     """The requests that make `actual` (None: absent) as desired; empty when it is.
 
-    `body` is the object to create when absent. `unwanted`: it is ours and nobody wants it, so `own_finalizers` go and
-    then the object. `blocked`: statuses that wait for a commit wait. `status_with_object`: the kind has no status
-    subresource.
+    `body` is the object to create when absent. `unwanted`: it is ours and nobody wants it, so `own_finalizers` (all
+    names that ours ever had) go and then the object. `blocked`: statuses that wait for a commit wait.
+    `status_with_object`: the kind has no status subresource.
     """
     if actual is None:
         wanted = body if body is not None else next((i.body for i in items if isinstance(i, Object)), None)
@@ -102,7 +102,7 @@ def plan_writes(
     if unwanted:
         return _removal(actual.metadata, own_finalizers)
     items = tuple(items)
-    metadata, guarded = _metadata_patch(items, actual.metadata)
+    metadata, guarded = _metadata_patch(items, actual.metadata, own_finalizers)
     patch: dict[str, Any] = {"metadata": metadata} if metadata else {}
     spec = _spec_patch(items, actual)
     if spec:
@@ -137,7 +137,9 @@ def _removal(meta: Any, own_finalizers: frozenset[str]) -> tuple[Write, ...]:
     return tuple(writes)
 
 
-def _metadata_patch(items: tuple[ObjectItem, ...], meta: Any) -> tuple[dict[str, Any], bool]:
+def _metadata_patch(
+    items: tuple[ObjectItem, ...], meta: Any, own_finalizers: frozenset[str]
+) -> tuple[dict[str, Any], bool]:
     annotations: dict[str, str | None] = {}
     labels: dict[str, str | None] = {}
     before = meta.finalizers or ()
@@ -148,10 +150,14 @@ def _metadata_patch(items: tuple[ObjectItem, ...], meta: Any) -> tuple[dict[str,
         elif isinstance(item, Labels):
             labels.update(item.values)
         elif isinstance(item, Finalizer):
+            # Ours goes under whatever name; that of older versions is replaced (spec B.8).
+            same = own_finalizers if item.name in own_finalizers else {item.name}
+            stale = same - {item.name} if item.present else same
+            finalizers = [name for name in finalizers if name not in stale]
             if not item.present:
-                finalizers = [name for name in finalizers if name != item.name]
+                continue
             # The server refuses new finalizers on an object that is being deleted.
-            elif item.name not in finalizers and not meta.deleting:
+            if item.name not in finalizers and not meta.deleting:
                 finalizers.append(item.name)
     patch: dict[str, Any] = {}
     if annotations and (changed := _changed(annotations, meta.annotations or {})):

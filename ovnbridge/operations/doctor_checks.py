@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from ovnbridge.compile.lease import addressed, reserved
 from ovnbridge.compile.options import external_id, ours
 from ovnbridge.compile.workload import alive
 from ovnbridge.engine.diff import ActualRow
@@ -50,11 +51,11 @@ def double_addresses(facts: Facts) -> Iterator[Finding]:
     """One address of one subnet with several holders: leases and Vips, pods' annotations, switch ports."""
     leases: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, ip in facts.all("IP").items():
-        for text in _addresses(ip.spec.v4_ip_address, ip.spec.v6_ip_address):
+        for text in _addresses(ip.spec.v4_ip_address, ip.spec.v6_ip_address) if addressed(ip) else ():
             leases[ip.spec.subnet, text].append(f"IP {name}")
     takers = {pod.metadata.annotation(annotation("vip")) for _, pod in _connected(facts)}
     for name, vip in facts.all("Vip").items():
-        if name not in takers:
+        if name not in takers and not vip.metadata.label(LABEL_IP_RESERVED):
             for text in sorted({*_addresses(vip.spec.v4_ip, vip.spec.v6_ip, vip.status.v4_ip, vip.status.v6_ip)}):
                 leases[vip.spec.subnet, text].append(f"Vip {name}")
     yield from _doubled("double-lease", leases, "the engine gives it to nobody else; delete all but one")
@@ -89,7 +90,7 @@ def leases_without_owner(facts: Facts) -> Iterator[Finding]:
     """IP objects whose pod or node is gone. Reservations and addresses that are kept for a workload are not meant."""
     nodes, pods = facts.all("Node"), facts.all("Pod")
     for name, ip in facts.all("IP").items():
-        kept = ip.metadata.label(LABEL_IP_RESERVED) != "false" or ip.spec.pod_type in _KEEPING
+        kept = reserved(ip) or ip.spec.pod_type in _KEEPING
         if kept or name.startswith(_OF_THE_SUBNET):
             continue
         if ip.spec.namespace:
@@ -118,7 +119,7 @@ def pods_without_network(facts: Facts) -> Iterator[Finding]:
         if not pod.spec.node_name or pod.metadata.deleting:
             continue
         lease = leases.get(name)
-        if lease is None:
+        if lease is None or not addressed(lease):
             action = facts.remedy("IP", name)
             yield Finding("pod-without-lease", "error", (f"Pod {key}", f"IP {name}"), "there is no such lease", action)
         elif name not in ports and _by_ovn(facts, lease.spec.subnet):

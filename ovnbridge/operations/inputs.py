@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -226,7 +227,7 @@ async def from_cluster(
         database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False, tls=tls)
     except ValueError as error:
         raise InputError(f"OVN NB {','.join(remotes)}: {error}") from error
-    state = ControllerState(database)
+    state = ControllerState(database, now=time.time)
     try:
         connection = await Connection.open(kubeconfig=kubeconfig or None)
     except (ApiError, OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,11 +24,17 @@ from ovnbridge.compile.lease import (
     RESERVATION,
     STICKY,
     addressed,
+    by_hand,
     eip_lease,
     eip_owner,
     identity,
     ip_body,
+    iptables_eip_lease,
+    iptables_eip_owner,
     lease_value,
+    of_pod,
+    readable,
+    reserved,
     unedited,
     vip_lease,
     vip_owner,
@@ -36,20 +42,19 @@ from ovnbridge.compile.lease import (
 from ovnbridge.engine.desired import DesiredStore
 from ovnbridge.engine.world import World
 from ovnbridge.ipam import NO_ADDRESS, AddressRequest, Lease, Ledger, PoolFacts, Refusal, SubnetFacts
-from ovnbridge.model.address import IPV4, IPV6
 from ovnbridge.model.crd.address import IP, IPSpec, Vip
+from ovnbridge.model.crd.nat_gateway import IptablesEIP
 from ovnbridge.model.crd.ovn_nat import OvnEip
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
-from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, node_port_name, port_name
+from ovnbridge.model.names import LABEL_IP_RESERVED, MCAST_PREFIX, U2O_PREFIX, node_port_name
 
 log = logging.getLogger(__name__)
 
 _Queue: TypeAlias = tuple[str, str]
-"""(subnet, reason). Owners that were refused for the same reason can be answered in their order."""
-_REASONS: Final = ("", NO_ADDRESS, NO_ADDRESS + IPV4, NO_ADDRESS + IPV6)
-"""No address left, by the family that was asked for; "" for all other reasons, where any of them may succeed next."""
+"""(subnet, reason). The reason is that no address is left, of a family and of pools: owners that were refused for the
+same one are answered in their order. It is "" for all other reasons, where any of them may succeed next."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -82,8 +87,8 @@ class Allocator:
         self._ended: dict[str, str] = {}
         """Owner → uid of the IP object whose deletion has been asked for."""
         self._dirty: OrderedDict[str, None] = OrderedDict()
-        self._refused: dict[_Queue, OrderedDict[str, None]] = {}
-        """Owners that were refused, in the order in which they came."""
+        self._refused: dict[str, dict[str, OrderedDict[str, None]]] = {}
+        """Subnet → reason → owners that were refused, in the order in which they came."""
         self._queues: dict[str, tuple[_Queue, ...]] = {}
         """Owner → the queues that it waits in."""
         self._freed_queues: dict[_Queue, None] = {}
@@ -102,8 +107,7 @@ class Allocator:
         if found is None:
             self._world.put(EDITED, owner, None)
         self._world.put(STICKY, owner, found.spec.pod_type if found is not None and found.spec.pod_type else None)
-        by_hand = found is not None and found.metadata.label(LABEL_IP_RESERVED) != "false"
-        self._world.put(RESERVATION, owner, True if by_hand and _of_pod_or_node(owner, found) else None)
+        self._world.put(RESERVATION, owner, True if found is not None and by_hand(found) else None)
         self._observe(owner, lease_value(found) if found is not None and addressed(found) else None, found is None)
         return ip
 
@@ -127,6 +131,12 @@ class Allocator:
     def observe_eip(self, name: str, eip: Any | None) -> Any | None:
         """An OvnEip came, changed or went: its address is nobody else's, and counts as used. Returns it."""
         self._observe(eip_owner(name), eip_lease(eip) if isinstance(eip, OvnEip) else None, eip is None)
+        return eip
+
+    def observe_iptables_eip(self, name: str, eip: Any | None) -> Any | None:
+        """An IptablesEIP came, changed or went: the same. Returns it."""
+        lease = iptables_eip_lease(eip) if isinstance(eip, IptablesEIP) else None
+        self._observe(iptables_eip_owner(name), lease, eip is None)
         return eip
 
     def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:
@@ -183,8 +193,8 @@ class Allocator:
 
     def _changed(self, subnet: str) -> None:
         """A subnet's ranges are others: whoever was refused may be answered now."""
-        for reason in _REASONS:
-            self._dirty.update(self._refused.get((subnet, reason), {}))
+        for waiting in self._refused.get(subnet, {}).values():
+            self._dirty.update(waiting)
         self._usage_stale(subnet)
 
     def _exchangeable(self, owner: str) -> bool:
@@ -222,18 +232,22 @@ class Allocator:
 
     def _decide_refused(self, queue: _Queue) -> None:
         """Ask for the first of a queue again; when it is refused again, so would be those behind it."""
-        first = next(iter(self._refused.get(queue, ())), None)
+        first = next(iter(self._waiting(queue)), None)
         if first is not None:
             self._decide(first)
-        if first is None or first in self._refused.get(queue, ()):
+        if first is None or first in self._waiting(queue):
             del self._freed_queues[queue]
+
+    def _waiting(self, queue: _Queue) -> Mapping[str, None]:
+        subnet, reason = queue
+        return self._refused.get(subnet, {}).get(reason, {})
 
     def _decide(self, owner: str) -> None:
         request = self._request(owner)
         if request is not None and request.amend and self._exchanged(owner, request):
             return
         ip = self._world.get("IP", owner)
-        if ip is not None and not (isinstance(ip, IP) and not addressed(ip) and not ip.metadata.deleting):
+        if ip is not None and not (isinstance(ip, IP) and by_hand(ip) and not ip.metadata.deleting):
             self._answered(owner)
             if isinstance(ip, Ended) or self.unwanted(owner, ip):
                 self._touch("IP", owner)
@@ -246,7 +260,7 @@ class Allocator:
         elif request is None or (request.grant and self.ledger.lease(owner) is not None):
             self._answered(owner)
         elif ip is not None and not request.grant:
-            return  # the object is there, without addresses: whoever made it is to fill it in
+            return  # somebody has made the object, and cannot be answered
         else:
             decision = self.ledger.allocate(owner, request)
             if isinstance(decision, Lease):
@@ -283,33 +297,35 @@ class Allocator:
 
     def _refuse(self, owner: str, request: AddressRequest, refusal: Refusal) -> None:
         self._world.put("Refusal", owner, refusal)
-        named = request.pool or request.pools
-        reason = f"{NO_ADDRESS}{request.family}" if refusal.reason == NO_ADDRESS and not named else ""
+        reason = ""
+        if refusal.reason == NO_ADDRESS:
+            reason = "/".join((NO_ADDRESS, request.family, request.pool or ",".join(request.pools)))
         queues = tuple((subnet, reason) for subnet in refusal.subnets)
         if self._queues.get(owner) != queues:
             self._leave(owner)
             self._queues[owner] = queues
-            for queue in queues:
-                self._refused.setdefault(queue, OrderedDict())[owner] = None
+            for subnet, _ in queues:
+                self._refused.setdefault(subnet, {}).setdefault(reason, OrderedDict())[owner] = None
 
     def _answered(self, owner: str) -> None:
         self._world.put("Refusal", owner, None)
         self._leave(owner)
 
     def _leave(self, owner: str) -> None:
-        for queue in self._queues.pop(owner, ()):
-            waiting = self._refused[queue]
-            del waiting[owner]
-            if not waiting:
-                del self._refused[queue]
+        for subnet, reason in self._queues.pop(owner, ()):
+            reasons = self._refused[subnet]
+            del reasons[reason][owner]
+            if not reasons[reason]:
+                del reasons[reason]
+            if not reasons:
+                del self._refused[subnet]
 
     def _freed(self, subnet: str) -> None:
         """Addresses in a subnet may be free again: ask for those that were refused."""
-        for reason in _REASONS:
-            waiting = self._refused.get((subnet, reason))
-            if waiting and reason:
+        for reason, waiting in self._refused.get(subnet, {}).items():
+            if reason:
                 self._freed_queues[(subnet, reason)] = None
-            elif waiting:
+            else:
                 self._dirty.update(waiting)
         self._usage_stale(subnet)
 
@@ -338,12 +354,13 @@ class Allocator:
         """Whether an existing IP object is a lease of ours that nobody claims (any more)."""
         if isinstance(ip, IP) and ip.metadata.deleting:
             return True  # somebody wants it gone: only our finalizer is in the way
-        if not isinstance(ip, IP) or not (_of_pod_or_node(owner, ip) or _of_subnet(owner)):
+        if not isinstance(ip, IP) or not (_of_pod_or_node(ip) or _of_subnet(owner)):
             return False
         ip = unedited(ip, self._world.get(EDITED, owner))
-        # Those made for a pod or node say "false"; reservations say "true", or nothing yet.
-        if ip.metadata.label(LABEL_IP_RESERVED) != "false":
+        if reserved(ip):
             return False
+        if not readable(ip):
+            return True
         claim = self._desired.claim(owner)
         if claim is None:
             return not self._desired.held(ip.spec.subnet) or not self._owner_exists(ip)
@@ -386,15 +403,9 @@ class Allocator:
         self._stale_usage.clear()
 
 
-def _of_pod_or_node(owner: str, ip: IP | None) -> bool:
+def _of_pod_or_node(ip: IP) -> bool:
     """Whether the object is the lease of a pod's interface or of a node, the kinds that are claimed here."""
-    if ip is None:
-        return False
-    spec = ip.spec
-    if not spec.namespace:
-        return owner == node_port_name(spec.node_name)
-    primary = port_name(spec.pod_name, spec.namespace)
-    return owner == primary or owner.startswith(f"{primary}.")
+    return of_pod(ip) if ip.spec.namespace else ip.metadata.name == node_port_name(ip.spec.node_name)
 
 
 def _of_subnet(owner: str) -> bool:

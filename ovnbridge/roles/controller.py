@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -68,7 +69,7 @@ class Controller:
         self.database = self._database("OVN_Northbound", "--ovn-nb-addr", remotes, NB_COLUMNS)
         remotes = southbound_remotes(settings.ovn_sb_addr)
         self.southbound = self._database("OVN_Southbound", "--ovn-sb-addr", remotes, SB_COLUMNS) if remotes else None
-        self.state = ControllerState(self.database, self.southbound)
+        self.state = ControllerState(self.database, self.southbound, now=time.time)
         self.leading = False
         self._writer: Writer | None = None
         self._committers: dict[str, Committer] = {}
@@ -114,6 +115,7 @@ class Controller:
             await self.state.start(compile_options(settings))
             settle_garbage_collector()
             tasks.create_task(self.state.reactor.run(), name="reactor")
+            tasks.create_task(self.state.overdue.run(), name="overdue pods")
             tasks.create_task(checks.every(settings.self_check_interval), name="self-check")
             try:
                 await elector.run(lambda leadership: self._lead(leadership, cache))

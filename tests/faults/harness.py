@@ -280,9 +280,9 @@ class Harness(Trouble):
         finally:
             self.api._store.listeners.remove(look)
 
-    def terminate(self, namespace: str, name: str) -> None:
-        """Deletion is asked for; the pod goes on until `delete`."""
-        self._delete("", "v1", "pods", namespace, name, 30)
+    def terminate(self, namespace: str, name: str, grace: int = 3600) -> None:
+        """Deletion is asked for; the pod goes on until `delete`, or for twice as long as its grace."""
+        self._delete("", "v1", "pods", namespace, name, grace)
 
     def complete(self, namespace: str, name: str) -> None:
         """The pod's containers have ended for good: its address is free."""

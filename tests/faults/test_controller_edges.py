@@ -24,6 +24,7 @@ from ovnbridge.roles.controller_flags import FLAGS
 from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.settings import parse
+from tests.faults.harness import Harness
 from tests.faults.nursery import ROOT
 from tests.support.ovsdb import free_port
 
@@ -203,3 +204,20 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path, arguments: list
     (line,) = [line for line in done.stderr.splitlines() if told in line]
     assert "role ended role=controller" in line
     assert "Traceback" not in done.stderr
+
+
+async def test_a_pod_that_should_have_ended_lets_its_address_go() -> None:
+    """Spec C.9: the process looks at its clock, nothing else happens; the pod's object stays, its kubelet is lost."""
+    async with Harness() as harness:
+        harness.pod("a", "web", "node-1")
+        harness.pod("a", "other", "node-1")
+        await harness.settle()
+        assert "web.a" in harness.leases()
+        harness.terminate("a", "web", grace=1)
+        await harness._until(lambda: ["web.a has its lease"] if "web.a" in harness.leases() else [])
+        assert "web.a" in harness.live_pods()
+        assert "other.a" in harness.leases()
+        ports = {row["name"] for row in (await harness.rows("Logical_Switch_Port"))["Logical_Switch_Port"]}
+        assert "other.a" in ports
+        harness.delete("a", "web")
+        await harness.settle()

@@ -250,6 +250,25 @@ def test_the_refused_are_answered_in_their_order_and_no_others_are_asked() -> No
     assert refused(cluster, "a/late000") == ""
 
 
+@pytest.mark.parametrize("by", ["pod", "namespace"])
+def test_those_who_wait_for_a_pool_are_answered_in_their_order(by: str) -> None:
+    spec = {"subnet": "s1", "ips": ["10.21.0.3..10.21.0.4"], "namespaces": ["a"] if by == "namespace" else []}
+    wish = {"ip_pool": "p"} if by == "pod" else {}
+    cluster = ready({"kind": "IPPool", "metadata": {"name": "p"}, "spec": spec})
+    for i in range(50):
+        cluster.apply(pod(f"a/q{i:02}", **wish)).run()
+    assert "ippool p" in refused(cluster, "a/q49")
+    asked = Asked(cluster)
+    cluster.delete("Pod", "a/q00").run()
+    assert asked.owners == ["q02.a", "q03.a"], "the first in the queue, and one who finds it empty again"
+    assert address(cluster, "q02.a") == "10.21.0.3"
+    asked.owners.clear()
+    cluster.api.patch("IPPool", "p", {"spec": {"ips": ["10.21.0.2..10.21.0.4"]}})
+    cluster.run()
+    assert address(cluster, "q03.a") == "10.21.0.2"
+    assert asked.owners[:2] == ["q03.a", "q04.a"]
+
+
 def test_a_static_address_that_becomes_free() -> None:
     cluster = ready(pod("a/p1"), pod("a/p2", ip_address="10.21.0.2"), *(pod(f"a/q{i}") for i in range(5)))
     assert "AddressConflict" in refused(cluster, "a/p2")

@@ -228,6 +228,17 @@ def test_what_shares_an_address_on_purpose() -> None:
     assert examine(at.facts()) == []
 
 
+def test_a_wish_and_a_kept_vip_double_nothing() -> None:
+    """An IP object that cannot be answered holds nothing; a StatefulSet keeps a Vip's address without its pod."""
+    at = Plant()
+    at.add({"kind": "IP", "metadata": {"name": "w.app"}, "spec": {"podName": "w", "namespace": "app", "subnet": "s"}})
+    at.edit("IP", "w.app", {"spec": {"v4IpAddress": "10.20.0.5"}})
+    at.add(merged(ip("app/web-0", "s", "10.20.0.77"), {"spec": {"podType": "StatefulSet"}}))
+    label = {"labels": {"ovn.kubernetes.io/ip_reserved": "web-0.app"}}
+    at.add({"kind": "Vip", "metadata": {"name": "v", **label}, "spec": {"subnet": "s", "v4ip": "10.20.0.77"}})
+    assert examine(at.facts()) == []
+
+
 def test_a_chassis_is_known_by_the_nodes_annotation_too() -> None:
     at = Plant()
     at.chassis["c-1"] = "n-1.example.com"

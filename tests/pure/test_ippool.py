@@ -205,6 +205,15 @@ def test_the_pods_own_choice_beats_the_namespaces() -> None:
     assert address(cluster, "static.a") == "10.21.0.7"
 
 
+@pytest.mark.parametrize(("place", "wanted"), [("s1", "10.21.0.7"), ("s2", "10.22.0.7")])
+def test_a_static_address_counts_before_a_pool(place: str, wanted: str) -> None:
+    """Spec C.8, points 7 to 9, and C.5: it may be of any pool; the other family comes from the default pool."""
+    pool = ippool("p", "s1", "10.21.0.50") if place == "s1" else ippool("p", "s2", "10.22.0.50", "fd22::50")
+    cluster = ready(pool, pod("a/p", "n-1", ip_pool="p", ip_address=wanted))
+    assert address(cluster, "p.a") == (wanted if place == "s1" else f"{wanted},fd22::2")
+    assert [write.verb for (kind, key), write in cluster.written if (kind, key) == ("IP", "p.a")] == ["create"]
+
+
 def test_dual_stack() -> None:
     cluster = ready(ippool("p", "s2", "10.22.0.50..10.22.0.59", "fd22::50..fd22::59"), pod("b/one", "n-1", ip_pool="p"))
     assert address(cluster, "one.b") == "10.22.0.50,fd22::50"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from ovnbridge.ipam import AddressRequest, Lease, Ledger, RangeSet, Refusal, SubnetFacts
+from ovnbridge.ipam import AddressRequest, Lease, Ledger, PoolFacts, RangeSet, Refusal, SubnetFacts
 from ovnbridge.ipam.ledger import CONFLICT, INVALID_FAMILY, NO_ADDRESS, NO_SUBNET, OUT_OF_RANGE, Decision
 
 V4, DUAL = "10.0.0.0/29", "10.0.0.0/29,fd00::/125"
@@ -101,6 +101,30 @@ def test_skipped_addresses() -> None:
     assert lease(book.allocate("q", ask(skip=skip))).v4 == "10.0.0.5"
     assert lease(book.allocate("r", ask())).v4 == "10.0.0.2"
     assert lease(book.allocate("t", ask("10.0.0.4", skip=skip))).v4 == "10.0.0.4", "asked for, not by chance"
+
+
+def test_addresses_that_one_skips_are_not_lost_to_others() -> None:
+    book = ledger()
+    for i in range(5):
+        book.allocate(f"p{i}", ask())
+    book.release("p1")
+    book.release("p4")
+    skip = frozenset({"10.0.0.3"})
+    assert lease(book.allocate("q", ask(skip=skip))).v4 == "10.0.0.6"
+    book.release("p3")
+    assert lease(book.allocate("r", ask(skip=skip))).v4 == "10.0.0.5", "what is left to walk is all to be skipped"
+    assert lease(book.allocate("t", ask())).v4 == "10.0.0.3"
+
+
+def test_an_address_is_shared_with_one_only() -> None:
+    """A pod may have a Vip's address; not while another pod has it (C.8, point 3)."""
+    book = ledger()
+    book.restore("vip/v", Lease("s", "10.0.0.5", mac="02:00:00:00:00:01"))
+    wish = ask("10.0.0.5", shares="vip/v", mac="02:00:00:00:00:01")
+    assert lease(book.allocate("p", wish)).v4 == "10.0.0.5"
+    assert refusal(book.allocate("q", wish)) == CONFLICT
+    book.release("p")
+    assert lease(book.allocate("q", wish)).v4 == "10.0.0.5"
 
 
 # -- static (C.5)
@@ -234,6 +258,42 @@ def test_changed_excludes() -> None:
     assert refusal(book.allocate("r", ask())) == NO_ADDRESS
     book.set_subnet("s", facts())
     assert lease(book.allocate("r", ask())).v4 == "10.0.0.3"
+
+
+def test_a_change_of_one_family_leaves_the_walk_of_the_other_alone() -> None:
+    """Spec C.7: "on CIDR, gateway or excludeIps change of a family … Released cleared"."""
+    book = ledger(facts(DUAL))
+    assert lease(book.allocate("p0", ask())).v6 == "fd00::2"
+    assert lease(book.allocate("p1", ask())).v6 == "fd00::3"
+    book.release("p0")
+    book.set_subnet("s", facts(DUAL, "10.0.0.1", "fd00::1", "10.0.0.6"))
+    got = lease(book.allocate("p2", ask()))
+    assert (got.v4, got.v6) == ("10.0.0.2", "fd00::4"), "IPv4 is walked anew, IPv6 goes on"
+
+
+def test_a_subnet_that_was_unknown_for_a_while_goes_on() -> None:
+    book = ledger()
+    book.allocate("p0", ask())
+    book.allocate("p1", ask())
+    book.release("p0")
+    book.set_subnet("s", None)
+    book.set_subnet("s", facts())
+    assert lease(book.allocate("p2", ask())).v4 == "10.0.0.4"
+
+
+def test_a_pool_goes_on_when_another_one_changes() -> None:
+    """Spec C.6: the changed pool and the default one begin anew, no others."""
+    book = ledger(facts("10.0.0.0/24"))
+    start = int(ipaddress.ip_address("10.0.0.100"))
+    book.set_pool("one", PoolFacts("one", "s", ((4, start, start + 9),)))
+    for i in range(2):
+        book.allocate(f"p{i}", ask(pool="one"))
+        book.allocate(f"q{i}", ask())
+    book.release("p0")
+    book.release("q0")
+    book.set_pool("two", PoolFacts("two", "s", ((4, start + 20, start + 29),)))
+    assert lease(book.allocate("p2", ask(pool="one"))).v4 == "10.0.0.102"
+    assert lease(book.allocate("q2", ask())).v4 == "10.0.0.2"
 
 
 def test_an_unknown_subnet_keeps_its_leases() -> None:

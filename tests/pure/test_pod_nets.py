@@ -12,6 +12,8 @@ from tests.support.addresses import (
     address,
     attachment,
     events,
+    machine,
+    machine_pod,
     notes,
     port,
     ready,
@@ -171,6 +173,16 @@ def test_networks_that_are_none_of_ours(config: object) -> None:
     assert not events(cluster, "Pod", "a/p")
 
 
+@pytest.mark.parametrize("config", ["{", "[]", "7", "null", '{"plugins": 7}', '{"plugins": [7, null]}', '{"ipam": []}'])
+def test_definitions_of_junk(config: str) -> None:
+    """Anybody may write one in a namespace of their own."""
+    cluster = ready(*SETUP, attachment("a/junk", config), networked("a/p", "junk,net"))
+    assert address(cluster, "p.a") == "10.21.0.2"
+    assert address(cluster, "p.a.net.a.ovn") == "10.29.0.2"
+    said = events(cluster, "Pod", "a/p", "ValidatePodNetworkFailed")
+    assert [("a/junk" in text) for text in said] == ([] if config.startswith('{"') else [True])
+
+
 def test_a_list_of_plugins() -> None:
     listed = {"plugins": [{"type": "sriov", "ipam": {"type": "kube-ovn", "provider": "mv.a"}}, {"type": "tuning"}]}
     chained = {"plugins": [OVN, {"type": "portmap"}]}
@@ -216,6 +228,38 @@ def test_hot_unplug() -> None:
     assert notes(cluster, "Pod", "a/p", "net.a.ovn") == {}
     assert address(cluster, "p.a.mv.a") == "10.28.0.2"
     assert address(cluster, "p.a") == "10.21.0.2"
+
+
+@pytest.mark.parametrize("keeper", ["set", "machine"])
+def test_hot_unplug_from_who_keeps_addresses(keeper: str) -> None:
+    """Spec B.2: port, IP object and lease go; C.9: what is attached stays for the next pod."""
+    made = set_pod("a/web-0") if keeper == "set" else machine_pod("a/web-0", "web-0")
+    made = with_notes(made, {NETWORKS: "net,mv"})
+    cluster = ready(*SETUP, stateful_set("a/web", 1), machine("a/web-0"), made)
+    held = {name: address(cluster, name) for name in ("web-0.a", "web-0.a.mv.a")}
+    mine = cluster.get("Pod", "a/web-0")["metadata"]["annotations"]
+    cluster.apply(with_notes(made, {**mine, NETWORKS: "mv"})).run()
+    assert ("IP", "web-0.a.net.a.ovn") not in cluster.api.objects
+    assert port(cluster, "web-0.a.net.a.ovn") is None
+    assert notes(cluster, "Pod", "a/web-0", "net.a.ovn") == {}
+    assert {name: address(cluster, name) for name in held} == held
+    cluster.delete("Pod", "a/web-0").run()
+    assert {name: address(cluster, name) for name in held} == held
+
+
+@pytest.mark.parametrize("broken", ["gone", "unreadable"])
+def test_a_kept_network_whose_definition_is_broken_is_not_unplugged(broken: str) -> None:
+    made = with_notes(set_pod("a/web-0"), {NETWORKS: "net"})
+    cluster = ready(*SETUP, stateful_set("a/web", 1), made)
+    cluster.delete("Pod", "a/web-0").run()
+    if broken == "gone":
+        cluster.delete("NetworkAttachmentDefinition", "a/net")
+    else:
+        cluster.apply(attachment("a/net", "{"))
+    cluster.apply(made).run()
+    assert address(cluster, "web-0.a.net.a.ovn") == "10.29.0.2"
+    cluster.apply(NET).run()
+    assert notes(cluster, "Pod", "a/web-0", "net.a.ovn")["ip_address"] == "10.29.0.2"
 
 
 @pytest.mark.parametrize("edit", ["gone", "unreadable", "request"])

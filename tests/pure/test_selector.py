@@ -19,6 +19,7 @@ from ovnbridge.model.meta import ObjectMeta
 from ovnbridge.model.ovn import Ref
 
 KEYS, VALUES = ("app", "tier", "zone"), ("a", "b", "c")
+MAC = "02:00:00:00:00:01"
 labels = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))
 expressions = st.one_of(
     st.fixed_dictionaries(
@@ -131,7 +132,7 @@ def put(world: World, kind: str, space: str, name: str, value: Any) -> None:
         world.put(kind, key, None if value is None else Namespace(metadata=meta))
         return
     world.put(kind, key, None if value is None else Pod(metadata=meta, spec=PodSpec(node_name="n")))
-    address = IPSpec(subnet="s", v4_ip_address=ip_of(space, name))
+    address = IPSpec(subnet="s", v4_ip_address=ip_of(space, name), mac_address=MAC)
     lease = IP(metadata=ObjectMeta(name=f"{name}.{space}"), spec=address)
     world.put("IP", lease.metadata.name, None if value is None else lease)
 
@@ -315,7 +316,7 @@ def put_pod(world: World, index: int, app: str = "web") -> None:
     space, name = f"s{index % 10}", f"p{index}"
     meta = ObjectMeta(name=name, namespace=space, labels={"app": app, "tier": "x"})
     world.put("Pod", f"{space}/{name}", Pod(metadata=meta, spec=PodSpec(node_name="n")))
-    lease = IPSpec(subnet="s", v4_ip_address=f"10.1.{index // 250}.{index % 250}")
+    lease = IPSpec(subnet="s", v4_ip_address=f"10.1.{index // 250}.{index % 250}", mac_address=MAC)
     world.put("IP", f"{name}.{space}", IP(metadata=ObjectMeta(name=f"{name}.{space}"), spec=lease))
 
 

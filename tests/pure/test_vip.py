@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.addresses import address, events, notes, port, ready, subset, vip
+from tests.support.addresses import address, events, notes, port, ready, set_pod, stateful_set, subset, vip
 from tests.support.cluster import Cluster, Json, merged, pod, subnet, vpc
 
 VENDOR = {"vendor": "kube-ovn", "ls": "s1"}
@@ -152,6 +152,18 @@ def test_the_address_does_not_change() -> None:
     assert address(cluster, "p.a") == "10.21.0.51"
 
 
+@pytest.mark.parametrize("text", ["nonsense", "10.21.0.50/24", "fe80::1%eth0"])
+def test_a_status_that_somebody_breaks_is_written_anew(text: str) -> None:
+    """It is no subresource: `kubectl edit vip` reaches it."""
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50", type="switch_lb_vip"), pod("a/p", "n-1"))
+    before, row = status(cluster, "v"), port(cluster, "v.")
+    cluster.apply(merged(cluster.get("Vip", "v"), {"status": {"v4ip": text}})).run()
+    assert status(cluster, "v") == before
+    assert port(cluster, "v.") == row
+    assert not events(cluster, "Vip", "v")
+    assert address(cluster, "p.a") == "10.21.0.2"
+
+
 # -- allowed address pairs
 
 
@@ -217,6 +229,30 @@ def test_a_pod_takes_the_address_over() -> None:
     assert reserved(cluster, "v") == ""
     assert not address(cluster, "thief.a"), "the Vip has it again"
     assert using(cluster) == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_stateful_set_keeps_a_vips_address(restart: bool) -> None:
+    """Spec C.8, point 3: "must be unused by another, STS/VM may reuse"; C.9: the lease stays without its pod."""
+    made = set_pod("a/web-0", vip="v")
+    cluster = ready(vip("v", "s1", v4ip="10.21.0.50"), stateful_set("a/web", 1), made)
+    mac = status(cluster, "v")["mac"]
+    cluster.delete("Pod", "a/web-0").run()
+    assert address(cluster, "web-0.a") == "10.21.0.50"
+    assert reserved(cluster, "v") == "web-0.a"
+    cluster.apply(pod("a/late", "n-1", vip="v"))
+    if restart:
+        cluster.start()
+    cluster.run()
+    assert not address(cluster, "late.a")
+    assert "web-0.a" in events(cluster, "Pod", "a/late", "AcquireAddressFailed")[0]
+    cluster.apply(made).run()
+    assert notes(cluster, "Pod", "a/web-0")["ip_address"] == "10.21.0.50"
+    assert notes(cluster, "Pod", "a/web-0")["mac_address"] == mac
+    assert using(cluster) == 1
+    cluster.delete("Pod", "a/web-0").delete("StatefulSet", "a/web").run()
+    assert not address(cluster, "web-0.a")
+    assert (reserved(cluster, "v"), address(cluster, "late.a")) == ("late.a", "10.21.0.50")
 
 
 def test_a_vip_in_use_is_deleted_when_the_pod_is_gone() -> None:
@@ -305,6 +341,24 @@ def test_addresses_of_ovn_eips_are_used() -> None:
     assert (found["v4usingIPs"], found["v4availableIPs"]) == (2, 254 - 1 - 2)
     assert found["v4usingIPrange"] == "10.21.0.2-10.21.0.3"
     cluster.delete("OvnEip", "e").run()
+    assert address(cluster, "thief.a") == "10.21.0.2"
+
+
+def test_addresses_of_iptables_eips_are_used() -> None:
+    """Spec E.1, C.11: as Kube-OVN leaves them (D.15: spec, status and label filled in), though we do not serve them."""
+    eip = {
+        "kind": "IptablesEIP",
+        "metadata": {"name": "e", "labels": {"ovn.kubernetes.io/subnet": "s1"}},
+        "spec": {"externalSubnet": "s1", "natGwDp": "gw", "v4ip": "10.21.0.2", "macAddress": "00:00:00:00:00:09"},
+        "status": {"ip": "10.21.0.2", "ready": True},
+    }
+    wished = {"kind": "IptablesEIP", "metadata": {"name": "w"}, "spec": {"externalSubnet": "s1", "v4ip": "10.21.0.4"}}
+    cluster = ready(eip, wished, pod("a/thief", "n-1", ip_address="10.21.0.2"), pod("a/p", "n-1"))
+    assert address(cluster, "p.a") == "10.21.0.3"
+    assert "already used by iptables-eip/e" in events(cluster, "Pod", "a/thief", "AcquireAddressFailed")[0]
+    found = cluster.get("Subnet", "s1")["status"]
+    assert (found["v4usingIPs"], found["v4availableIPs"]) == (2, 254 - 1 - 2)
+    cluster.delete("IptablesEIP", "e").run()
     assert address(cluster, "thief.a") == "10.21.0.2"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from ovnbridge.compile.options import Options
@@ -16,11 +17,11 @@ from ovnbridge.controller import KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import Change
 from ovnbridge.kube.plan import Write, plan_writes
+from ovnbridge.kube.writer import FINALIZERS
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.ovn import SOUTHBOUND, Key
 from tests.support.memory import Memory, MemoryDatabase
 
-FINALIZERS = frozenset({"kubeovn.io/kube-ovn-controller"})
 NOW = "2026-01-01T00:00:00Z"
 _KINDS = {resource.kind: (resource, kind) for resource, kind in KINDS}
 
@@ -219,14 +220,13 @@ class Cluster:
         self.southbound = southbound
         self.options = options or Options()
         self.written: list[tuple[tuple[str, str], Write]] = []
+        self.now = datetime.fromisoformat(NOW).timestamp()
         self.start()
 
     def start(self) -> None:
         """A new process: lists everything, compiles, compares everything once."""
         self.database._listeners.clear()
-        if self.southbound is not None:
-            self.southbound._listeners.clear()
-        self.state = ControllerState(self.database, self.southbound)
+        self.state = ControllerState(self.database, self.southbound, now=lambda: self.now)
         self.world, self.engine = self.state.world, self.state.engine
         self.memory = Memory(self.database, self.state.replica)
         south = self.state.southbound
@@ -254,6 +254,12 @@ class Cluster:
     def delete(self, kind: str, key: str) -> Cluster:
         """What users and kubelets delete."""
         self.api.delete(kind, key)
+        return self
+
+    def pass_time(self, seconds: float) -> Cluster:
+        """The clock goes on, and whoever waits for it has its turn."""
+        self.now += seconds
+        self.state.overdue.expire()
         return self
 
     # -- steps
