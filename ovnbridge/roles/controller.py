@@ -30,8 +30,8 @@ from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.committer import Committer
 from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.ovsdb.figures import figures as northbound_figures
-from ovnbridge.roles.controller_flags import FLAGS, compile_options
-from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
+from ovnbridge.roles.ovn import northbound_remotes, remote_problems, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
@@ -57,12 +57,9 @@ class Controller:
     def __init__(self, settings: argparse.Namespace, shared: Shared) -> None:
         self._settings = settings
         self._shared = shared
-        remotes = northbound_remotes(settings.ovn_nb_addr)
-        if not remotes:
-            raise ValueError("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
         self.database = Database(
             name="OVN_Northbound",
-            remotes=remotes,
+            remotes=northbound_remotes(settings.ovn_nb_addr),
             tls=tls_files(settings),
             columns=NB_COLUMNS,
             probe_interval=float(settings.ovsdb_inactivity_timeout),
@@ -189,6 +186,14 @@ class Controller:
 class _Role:
     name = "controller"
     flags = FLAGS
+
+    def problems(self, settings: argparse.Namespace) -> Iterable[str]:
+        """See `flag_problems`; and where NB is must be said."""
+        yield from flag_problems(settings)
+        remotes = northbound_remotes(settings.ovn_nb_addr)
+        if not remotes:
+            yield "where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS"
+        yield from remote_problems(remotes)
 
     async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
         """See `Controller`."""

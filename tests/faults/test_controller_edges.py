@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ovnbridge.cli import _serve
+from ovnbridge.cli import _serve, main
 from ovnbridge.observe.http import HealthServer, _local
 from ovnbridge.roles.controller import LeadershipLost
 from ovnbridge.roles.controller_flags import FLAGS
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.settings import parse
-from tests.faults.nursery import ROOT
 from tests.support.ovsdb import free_port
 
 
@@ -159,16 +156,30 @@ async def test_a_role_that_ends_takes_the_others_along_and_says_why(end: Excepti
     assert other.told
 
 
-def test_without_a_database_the_controller_says_what_is_missing() -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OVN_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ovnbridge", "--role=controller", "--pprof-port=0"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "--ovn-nb-addr" in done.stderr
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), ("where is OVN NB? Give --ovn-nb-addr",)),
+        (("--ovn-nb-addr=here",), ("not an OVSDB remote: 'here'",)),
+        (("--default-cidr=10.16.0.0/33",), ("--default-cidr '10.16.0.0/33' is neither a CIDR nor",)),
+        (("--default-cidr=10.16.0.0/16,10.17.0.0/16",), ("--default-cidr", "neither a CIDR nor one of each family")),
+        (("--node-switch-cidr=10.16.128.0/17",), ("--default-cidr 10.16.0.0/16 overlaps --node-switch-cidr",)),
+        (("--service-cluster-ip-range=10.96.0.0/12,FD00::/8", "--default-cidr=fd00::/112"), ("--service-cluster-ip",)),
+        (("--default-cidr=169.254.7.0/24",), ("overlaps the special range 169.254.0.0/16",)),
+        (("--network-type=vlan",), ("--network-type=vlan needs --default-interface-name",)),
+        (("--ovsdb-con-timeout=10",), ("--ovsdb-inactivity-timeout must be longer than --ovsdb-con-timeout",)),
+        (("--leader-elect-retry-period=20s",), ("longer than 1.2 times --leader-elect-retry-period",)),
+        (("--leader-elect-lease-duration=20s",), ("--leader-elect-lease-duration must be longer than",)),
+    ],
+)
+def test_flags_that_cannot_be_are_said_in_words(
+    flags: tuple[str, ...], words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spec E.7 "Checks", F.4: the process does not start, and says what to change."""
+    for name in [name for name in os.environ if name.startswith("OVN_")]:
+        monkeypatch.delenv(name)
+    remote = () if not flags or "--ovn-nb-addr" in flags[0] else ("--ovn-nb-addr=tcp:127.0.0.1:1",)
+    assert main(["--role=controller", "--pprof-port=0", *remote, *flags]) == 2
+    said = capsys.readouterr().err
+    assert all(part in said for part in words)
+    assert len(said.splitlines()) == 1
