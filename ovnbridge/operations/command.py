@@ -24,9 +24,10 @@ from ovnbridge.operations.explain import (
     rows_named,
     unknown,
 )
-from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files
+from ovnbridge.operations.inputs import InputError, Notes, from_files
+from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
-from ovnbridge.roles.controller_flags import FLAGS, compile_options
+from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.settings import parse
 
@@ -86,6 +87,8 @@ async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, ar
     settings, rest = parse(FLAGS, values.rest, prog="ovnbridge plan")
     if rest:
         raise InputError(f"unknown arguments: {' '.join(rest)}")
+    if problems := "; ".join(flag_problems(settings)):
+        raise InputError(problems)
     if values.from_dir is not None:
         if not values.nb:
             raise InputError("--from-dir needs --nb FILE")

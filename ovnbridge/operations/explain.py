@@ -12,7 +12,7 @@ from ovnbridge.engine.items import Claim, Event, Hold, Pool
 from ovnbridge.engine.world import Cell
 from ovnbridge.model.ovn import NORTHBOUND, Key
 from ovnbridge.operations.inputs import InputError
-from ovnbridge.operations.report import key_text, named, plain
+from ovnbridge.operations.words import key_text, named, plain
 
 _SHORT: Final = {"po": "Pod", "no": "Node", "ns": "Namespace"}
 _INNER: Final = frozenset({"Options", "Schema", "Usage", "Refusal"})

@@ -16,7 +16,7 @@ from ovnbridge.model.ovn import NORTHBOUND
 from ovnbridge.operations.dry_run import dry_run
 from ovnbridge.operations.explain import explain_object, explain_row, object_key, rows_named
 from ovnbridge.operations.inputs import from_files
-from ovnbridge.operations.report import key_text
+from ovnbridge.operations.words import key_text
 
 SHARED = Path(os.environ.get("OVNBRIDGE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 PARITY = SHARED / "reference" / "parity"
@@ -99,6 +99,78 @@ def test_a_changed_object_is_reported_with_its_owner(tmp_path: Path, capsys: pyt
     told = {(o["operation"], o.get("table", o.get("kind")), str(o["key"])) for o in report["operations"]}
     assert ("delete", "Logical_Switch_Port", "c2.cent") in told
     assert ("delete", "IP", "c2.cent") in told
+
+
+def test_the_entries_of_features_that_are_not_built_are_foreign(capsys: pytest.CaptureFixture[str]) -> None:
+    """A load balancer is ours, its VIPs are Services': a report that hid them would call Services taken over."""
+    services = PARITY / "03-services"
+    theirs = json.loads((services / "nb.json").read_text())["Load_Balancer"]
+    expected = {row["name"]: sorted(row["vips"]) for row in theirs if row.get("vips")}
+    assert len(expected) == 4
+    assert main(plan(services, services / "nb.db")) == 0
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert {e["key"]: e["entries"] for e in summary["foreign_entries"]} == expected
+    assert {(e["table"], e["column"]) for e in summary["foreign_entries"]} == {("Load_Balancer", "vips")}
+    assert main(["plan", "--from-dir", str(services), "--nb", str(services / "nb.db")]) == 0
+    text = capsys.readouterr().out
+    assert "Load_Balancer cluster-tcp-loadbalancer, vips: 10.96.1.1:80, 10.96.1.3:81, 10.96.1.6:80" in text
+    assert "0 foreign, 6 foreign entries in rows that are adopted" in text
+
+
+def test_entries_of_others_in_rows_of_ours_are_foreign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the engine leaves in a map that it fills in part: an option of OVN's own, the mark of a local VIP."""
+    basics = PARITY / "01-basics"
+    database = json.loads((basics / "nb.json").read_text())
+    switch = next(row for row in database["Logical_Switch"] if row["name"] == "sub-dist")
+    switch["other_config"] = {"mcast_flood_unregistered": "true"}
+    balancer = next(row for row in database["Load_Balancer"] if row["name"] == "cluster-udp-loadbalancer")
+    balancer["external_ids"]["kube-ovn.io/local-external-vip/192.0.2.9:53"] = "x"
+    (tmp_path / "nb.json").write_text(json.dumps(database))
+    assert main(plan(basics, tmp_path / "nb.json")) == 0
+    found = {
+        (e["key"], e["column"], *e["entries"])
+        for e in json.loads(capsys.readouterr().out)["summary"]["foreign_entries"]
+    }
+    assert ("sub-dist", "other_config", "mcast_flood_unregistered") in found
+    assert ("cluster-udp-loadbalancer", "external_ids", "kube-ovn.io/local-external-vip/192.0.2.9:53") in found
+
+
+def test_a_lease_that_is_lost_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease is gone, and a stranger's that nobody claims has its address: the outcome is told, not the way there."""
+    objects = json.loads((PARITY / "01-basics" / "k8s.json").read_text())
+    (lost,) = [ip for ip in objects["ips"] if ip["metadata"]["name"] == "web1.dist"]
+    lost["metadata"] |= {"name": "stranger.dist", "uid": "stranger"}
+    lost["spec"]["podName"] = "stranger"
+    (tmp_path / "objects.json").write_text(json.dumps(objects))
+    assert main(plan(tmp_path, PARITY / "01-basics" / "nb.db")) == 2
+    told = json.loads(capsys.readouterr().out)["operations"]
+    rows = [operation for operation in told if operation["target"] == "northbound"]
+    writes = {(o["operation"], o["kind"], o["key"]): o["body"] for o in told if o["target"] == "kubernetes"}
+    assert rows == [], "the pod has its address again, so its port is as it should be"
+    made = writes["create", "IP", "web1.dist"]["spec"]
+    assert (made["v4IpAddress"], made["macAddress"]) == ("10.17.0.11", "00:00:00:11:00:11")
+    assert ("delete", "IP", "stranger.dist") in writes
+
+
+def test_the_text_says_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    objects = json.loads((PARITY / "01-basics" / "k8s.json").read_text())
+    (pod,) = [p for p in objects["pods"] if p["metadata"]["name"] == "web1"]
+    pod["metadata"]["annotations"]["ovn.kubernetes.io/cidr"] = "10.99.0.0/24"
+    (tmp_path / "objects.json").write_text(json.dumps(objects))
+    database = json.loads((PARITY / "01-basics" / "nb.json").read_text())
+    (port,) = [row for row in database["Logical_Switch_Port"] if row["name"] == "web2.dist"]
+    right, port["addresses"] = port["addresses"], "00:00:00:11:00:99 10.17.0.99"
+    database["Port_Group"] = [g | {"ports": []} if g["name"] == "node.node1" else g for g in database["Port_Group"]]
+    (tmp_path / "nb.json").write_text(json.dumps(database))
+    assert main(["plan", "--from-dir", str(tmp_path), "--nb", str(tmp_path / "nb.json")]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("pod dist/web1: 1 to adopt")
+    assert lines[at + 1] == (
+        "  kubernetes patch Pod dist/web1: metadata.annotations[ovn.kubernetes.io/cidr]: 10.99.0.0/24 → 10.17.0.0/24"
+    )
+    at = lines.index("pod dist/web2: 1 to change")
+    assert lines[at + 1] == f"  update Logical_Switch_Port web2.dist: addresses: [{port['addresses']}] → [{right}]"
+    assert any(line.startswith("  mutate Port_Group node.node1: ports: add [Logical_Switch_Port:") for line in lines)
 
 
 def test_an_empty_database_is_built_completely(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
