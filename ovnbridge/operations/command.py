@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -24,12 +26,12 @@ from ovnbridge.operations.explain import (
     rows_named,
     unknown,
 )
-from ovnbridge.operations.inputs import InputError, Notes, from_files
+from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, from_files
 from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
 from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
-from ovnbridge.settings import parse
+from ovnbridge.settings import FLAGS_VARIABLE, KLOG_FLAGS, parse
 
 _FAILED = 1
 _DIFFERENT = 2
@@ -40,12 +42,14 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     plan = subparsers.add_parser(
         "plan",
         help="what the controller would write; exit status 2 when that is not nothing",
-        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given as well.",
+        description=FLAGS_TOO,
     )
     _add_inputs(plan)
     plan.set_defaults(run=_runner(_plan))
     explain = subparsers.add_parser(
-        "explain", help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)"
+        "explain",
+        help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)",
+        description=FLAGS_TOO,
     )
     explain.add_argument("what", metavar="TABLE|KIND")
     explain.add_argument(
@@ -83,12 +87,22 @@ def _runner(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -
     return run
 
 
-async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
-    settings, rest = parse(FLAGS, values.rest, prog="ovnbridge plan")
+def _settings(values: argparse.Namespace) -> argparse.Namespace:
+    """The controller's flags, as given, else as the environment says. Raises InputError."""
+    try:
+        given = [*shlex.split(os.environ.get(FLAGS_VARIABLE, "")), *values.rest]
+    except ValueError as error:
+        raise InputError(f"{FLAGS_VARIABLE}: {error}") from error
+    settings, rest = parse((*FLAGS, *KLOG_FLAGS), given, prog=f"ovnbridge {values.command}")
     if rest:
         raise InputError(f"unknown arguments: {' '.join(rest)}")
     if problems := "; ".join(flag_problems(settings)):
         raise InputError(problems)
+    return settings
+
+
+async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
+    settings = _settings(values)
     if values.from_dir is not None:
         if not values.nb:
             raise InputError("--from-dir needs --nb FILE")

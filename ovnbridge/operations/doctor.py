@@ -30,7 +30,7 @@ from ovnbridge.operations.doctor_checks import examine
 from ovnbridge.operations.dry_run import DryRun, dry_run
 from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Finding, Planned, Southbound
 from ovnbridge.operations.foreign import foreign_entries
-from ovnbridge.operations.inputs import InputError, Notes, why
+from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, why
 from ovnbridge.operations.live import SECONDS, Unreadable, loaded, open_connection
 from ovnbridge.operations.words import change_text, key_text, write_text
 from ovnbridge.ovsdb.client import Database
@@ -62,7 +62,7 @@ def add_command(
     parser = subparsers.add_parser(
         "doctor",
         help="what is inconsistent, and what the engine will do about it; exit status 2 when there is anything",
-        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given as well.",
+        description=FLAGS_TOO,
     )
     add_inputs(parser)
     parser.add_argument("--sb", default="", help="SB database: with --from-dir a file, else remotes")

@@ -21,6 +21,7 @@ from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.crd.subnet import Subnet, SubnetStatus
 from ovnbridge.ovsdb.dumps import documents
 from ovnbridge.ovsdb.file import FileDatabase
+from ovnbridge.settings import FLAGS_VARIABLE
 
 Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
@@ -28,6 +29,12 @@ _BY_PLURAL = {resource.plural: resource.kind for resource, _ in KINDS}
 _OWNERS = OPTIONAL_KINDS | {STATEFUL_SET}
 """Kinds that dumps often lack: that there is no object of one says nothing, unless an empty list of it is there."""
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+
+
+FLAGS_TOO = (
+    "The controller's flags (--default-cidr=…, --enable-lb=false, …) count here too: those that it has must be given, "
+    f"or stand in the environment variable {FLAGS_VARIABLE}."
+)
 
 
 class InputError(Exception):

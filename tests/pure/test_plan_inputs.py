@@ -293,3 +293,16 @@ def test_usage_errors_are_not_the_status_of_a_difference(tmp_path: Path, plan: P
     (tmp_path / "only.yaml").write_text("kind: ConfigMap\nmetadata: {name: x}\n")
     assert plan(tmp_path, BASICS / "nb.db") == 1
     assert "no objects of the kinds" in plan.err
+
+
+def test_the_controllers_flags_may_stand_in_the_environment(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Deployment gives them, klog's too; what is given on the command line goes before."""
+    monkeypatch.setenv("OVNBRIDGE_FLAGS", "--cluster-router=another --logtostderr=false --log_file=/x --v=3")
+    assert plan(BASICS, BASICS / "nb.db") == 2
+    assert plan(BASICS, BASICS / "nb.db", "--cluster-router=ovn-cluster") == 0
+    monkeypatch.setenv("OVNBRIDGE_FLAGS", "--default-cidr='10.0.0.0/8")
+    assert plan(BASICS, BASICS / "nb.db") == 1
+    assert "OVNBRIDGE_FLAGS: No closing quotation" in plan.err
+    monkeypatch.delenv("OVNBRIDGE_FLAGS")
+    assert plan(BASICS, BASICS / "nb.db", "--default-cidr=10.0.0.0/33") == 1
+    assert "--default-cidr '10.0.0.0/33' is neither" in plan.err
