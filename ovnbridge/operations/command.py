@@ -7,7 +7,7 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from ovnbridge.operations.explain import (
 from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, from_files
 from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
+from ovnbridge.operations.words import key_text
 from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.settings import FLAGS_VARIABLE, KLOG_FLAGS, parse
@@ -139,26 +140,29 @@ async def _explain(values: argparse.Namespace) -> int:
     elif kind is not None:
         found = [explain_object(state, kind, object_key(state, kind, values.name))]
     else:
-        raise unknown(values.what)
+        raise unknown(state, values.what)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        for entry in found:
-            print("\n".join(_text(entry)))
+        print("\n\n".join("\n".join(_text(entry)) for entry in found))
     return 0
 
 
-def _text(entry: dict[str, Any], indent: str = "") -> list[str]:
+def _text(entry: Mapping[str, Any], indent: str = "") -> list[str]:
+    """An explanation for people; entries of a list begin with a dash."""
     lines = []
     for name, value in entry.items():
-        if not value and isinstance(value, (dict, list, str)):
+        if name == "key" and isinstance(value, list):
+            value = key_text(value)
+        if not value and value is not False and value != 0:
             lines.append(f"{indent}{name}: none")
         elif isinstance(value, dict):
             lines += [f"{indent}{name}:", *_text(value, indent + "  ")]
         elif isinstance(value, list):
             lines.append(f"{indent}{name}:")
             for part in value:
-                lines += _text(part, indent + "  ") if isinstance(part, dict) else [f"{indent}  {part}"]
+                first, *more = _text(part) if isinstance(part, dict) else [str(part)]
+                lines += [f"{indent}  - {first}", *(f"{indent}    {line}" for line in more)]
         else:
             lines.append(f"{indent}{name}: {value}")
     return lines

@@ -15,7 +15,7 @@ from ovnbridge.model.ovn import NORTHBOUND
 from ovnbridge.operations.dry_run import DryRun
 from ovnbridge.operations.foreign import foreign_entries
 from ovnbridge.operations.inputs import Notes
-from ovnbridge.operations.words import change_text, key_text, named, plain, write_text
+from ovnbridge.operations.words import change_text, key_text, named, plain, unit_text, write_text
 
 NOBODY: Final = "nobody"
 """The owner of rows that nothing asks for any more."""
@@ -86,7 +86,7 @@ class PlanReport:
         if owner is None:
             units = desired.units_of_row(*row)
             owner = units[0] if units else None
-        return f"{owner.unit} {owner.key}" if owner is not None else NOBODY
+        return unit_text(owner) if owner is not None else NOBODY
 
     def _row_operation(self, row: RowKey, change: Change) -> dict[str, Any]:
         operation: dict[str, Any] = {
@@ -109,7 +109,7 @@ class PlanReport:
     def _write_operation(self, kind: str, key: str, write: Write) -> dict[str, Any]:
         units = self._state.engine.desired.units_of_object(kind, key)
         return {
-            "owner": ", ".join(f"{unit.unit} {unit.key}" for unit in units) or "allocator",
+            "owner": ", ".join(map(unit_text, units)) or "allocator",
             "target": "kubernetes",
             "operation": write.verb,
             "kind": kind,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
 
 from ovnbridge.controller import ControllerState
+from ovnbridge.engine.desired import UnitKey
 from ovnbridge.engine.diff import Change, Mutate, Update
 from ovnbridge.kube.plan import Write
 from ovnbridge.model.ovn import NORTHBOUND, Key, Ref
@@ -18,9 +19,14 @@ _LONGEST: Final = 160
 """Characters of a value in a line for people; JSON has all."""
 
 
-def key_text(key: Key) -> str:
+def key_text(key: Key | Sequence[Any]) -> str:
     """A natural key in one line."""
     return key if isinstance(key, str) else " | ".join(str(part) for part in key)
+
+
+def unit_text(unit: UnitKey) -> str:
+    """A unit in one line."""
+    return f"{unit.unit} {unit.key}".rstrip()
 
 
 def plain(value: Any) -> Any:

@@ -212,7 +212,7 @@ async def test_every_row_and_object_can_be_explained(scenario: str) -> None:
         assert rows_named(state, table, key_text(key)) == [(table, key)]
         row = explain_row(state, (table, key))
         assert row["owner"], (table, key)
-        assert row["because"] or row["owner"] == "cluster ", (table, key)
+        assert row["because"] or row["owner"] == "cluster", (table, key)
         for cause in row["because"]:
             kind, _, name = cause.partition(" ")
             found = explain_object(state, kind, object_key(state, kind, name))
@@ -222,7 +222,11 @@ async def test_every_row_and_object_can_be_explained(scenario: str) -> None:
     for table in NORTHBOUND:
         for key in state.replica.keys(table):
             assert rows_named(state, table, key_text(key))
-            assert explain_row(state, (table, key))["actual"] is not None
+            row = explain_row(state, (table, key))
+            assert row["actual"] is not None
+            wanted = bool(row["owner"] or row["members"])
+            assert row["verdict"].startswith("is foreign") == (not wanted), (table, key)
+            assert wanted == row["verdict"].endswith("is as it should be"), (table, key)
     for resource, _ in KINDS:
         for name in state.world.keys(resource.kind):
             found = explain_object(state, resource.kind, object_key(state, resource.kind, name))
@@ -265,7 +269,8 @@ def test_natural_keys_may_be_named_by_their_parts(
         (("Subnet", "sub-dits"), "'sub-dist'"),
         (("Logical_Switch_Port", "wep1.dist"), "'web1.dist'"),
         (("Logical_Router_Policy", "ip4.dst == 10.99.0.0/16"), "no Logical_Router_Policy"),
-        (("NAT", "x"), "neither a table nor a kind"),
+        (("nat", "x"), "nothing here looks at the table NAT: its rows are foreign"),
+        (("Nonsense", "x"), "neither a table nor a kind"),
     ],
 )
 def test_unknown_names_get_suggestions(what: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,7 +280,14 @@ def test_unknown_names_get_suggestions(what: tuple[str, str], said: str, capsys:
 
 
 def test_short_names_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
-    for what in (("po", "web1"), ("pods", "dist/web1"), ("ns", "dist"), ("IP", "web1.dist"), ("nodes", "node1")):
+    for what in (
+        ("vpc", "vpc1"),
+        ("po", "web1"),
+        ("pods", "dist/web1"),
+        ("ns", "dist"),
+        ("IP", "web1.dist"),
+        ("nodes", "node1"),
+    ):
         status, found, err = explained(capsys, *what)
         assert status == 0, err
         assert found[0]["exists"]
@@ -292,3 +304,34 @@ def test_explain_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = json.loads(capsys.readouterr().out)
     assert {"unit": "pod dist/web1"}.items() <= found["units"][0].items()
     assert "Logical_Switch_Port web1.dist" in found["units"][0]["rows"]
+
+
+def test_the_verdict_on_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing, changed, to be removed, a neighbour's: each in words, and the text has them first."""
+    objects = json.loads((PARITY / "01-basics" / "k8s.json").read_text())
+    objects["pods"] = [p for p in objects["pods"] if p["metadata"]["name"] != "c2"]
+    (tmp_path / "objects.json").write_text(json.dumps(objects))
+    database = json.loads((PARITY / "01-basics" / "nb.json").read_text())
+    ports = {row["name"]: row for row in database["Logical_Switch_Port"]}
+    ports["web2.dist"]["addresses"] = "00:00:00:11:00:99 10.17.0.99"
+    ports["web1.dist"] |= {"name": "other.dist", "external_ids": {}}
+    for holder in (*database["Logical_Switch"], *database["Port_Group"]):
+        held = holder.get("ports", [])
+        holder["ports"] = [
+            name.replace(":web1.dist", ":other.dist") for name in ([held] if isinstance(held, str) else held)
+        ]
+    (tmp_path / "nb.json").write_text(json.dumps(database))
+    said = {}
+    for name in ("web1.dist", "web2.dist", "c2.cent", "other.dist", "c1.cent"):
+        inputs = ["--from-dir", str(tmp_path), "--nb", str(tmp_path / "nb.json")]
+        assert main(["explain", "Logical_Switch_Port", name, *inputs]) == 0
+        table, key, verdict = capsys.readouterr().out.splitlines()[:3]
+        assert (table, key) == ("table: Logical_Switch_Port", f"key: {name}")
+        said[name] = verdict.removeprefix("verdict: ")
+    assert said == {
+        "web1.dist": "is missing, and will be added",
+        "web2.dist": "is not as it should be, and will be changed",
+        "c2.cent": "nobody wants it: it will go",
+        "other.dist": "is foreign: nothing here asks for it, and it is never touched",
+        "c1.cent": "is as it should be",
+    }
