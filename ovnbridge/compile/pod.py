@@ -169,8 +169,9 @@ def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
     if _translated(me):
         yield Hold(match)
     elif address.host_family(gateway) != 4:
-        message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address"
-        yield me.warning("ValidatePodNetworkFailed", message)
+        if address.host_family(gateway):  # what is no address has been told with the other annotations
+            message = f"{gateway} in annotation {annotation('north_gateway')} is not an IPv4 address"
+            yield me.warning("ValidatePodNetworkFailed", message)
         yield Hold(match)
     else:
         yield Row(
