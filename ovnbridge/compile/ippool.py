@@ -13,7 +13,7 @@ from ovnbridge.compile.lease import POOL_SCOPE, POOL_USAGE
 from ovnbridge.compile.ownership import pool_scope
 from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Status
+from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Status, presentable
 from ovnbridge.engine.world import Index
 from ovnbridge.ipam import PoolFacts, PoolUsage, RangeSet
 from ovnbridge.model import address
@@ -172,7 +172,7 @@ def _status(reader: Reader, name: str) -> Iterator[Item]:
         return
     checked = reader.query(_checked, name)
     if not isinstance(checked, PoolFacts):
-        message = str(checked)
+        message = presentable(str(checked))
         failed = tuple(
             Condition(type=t, status=s, reason="UpdateIPAMFailed", message=message)
             for t, s in (("Ready", "False"), ("Error", "True"))

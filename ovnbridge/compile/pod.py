@@ -62,7 +62,7 @@ def _pod(reader: Reader, key: str) -> list[Item]:
     serves = pod_type != VIRTUAL_MACHINE or reader.query(serving_pod, machine) == key
     me = _Pod(key, pod, own, pod_type, options(reader), serves)
     nets, problems = pod_nets(reader, pod)
-    items: list[Item] = [me.warning("ValidatePodNetworkFailed", problem) for problem in problems]
+    items: list[Item] = [me.warning("ValidatePodNetworkFailed", "; ".join(problems))] if problems else []
     notes: dict[str, str | None] = {**detached(pod.metadata.all_annotations(), nets)}
     for net in nets:
         _net(reader, me, net, items, notes)
