@@ -88,6 +88,11 @@ def _run_roles(names: tuple[str, ...], arguments: list[str]) -> int:
     if unread:
         print(f"ovnbridge: unknown arguments: {' '.join(sorted(unread))}", file=sys.stderr)
         return 2
+    problems = dict.fromkeys(problem for role in roles for problem in role.problems(settings[role.name]))
+    for problem in problems:
+        print(f"ovnbridge: {problem}", file=sys.stderr)
+    if problems:
+        return 2
     first = settings[roles[0].name]
     configure(verbosity=first.v, json=first.log_format == "json")
     return asyncio.run(_serve(roles, settings, first.kubeconfig))

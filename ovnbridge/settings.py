@@ -49,6 +49,10 @@ def comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+FLAGS_VARIABLE: Final = "OVNBRIDGE_FLAGS"
+"""Environment variable with the flags of the controller that runs here, for `plan`, `explain` and `doctor`."""
+
+
 class Flag(msgspec.Struct, frozen=True):
     """One command-line flag; `env` names the variable whose value replaces the default."""
 

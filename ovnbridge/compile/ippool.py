@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from ovnbridge.compile.lease import POOL_SCOPE, POOL_USAGE
 from ovnbridge.compile.ownership import pool_scope
 from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Status
+from ovnbridge.engine.items import Event, Finalizer, Hold, Item, Pool, Row, Status, presentable
 from ovnbridge.engine.world import Index
 from ovnbridge.ipam import PoolFacts, PoolUsage, RangeSet
 from ovnbridge.model import address
@@ -26,14 +26,17 @@ from ovnbridge.model.ovn import VENDOR
 _SET_NAME: Final = re.compile(r"[a-zA-Z_.][a-zA-Z_.0-9]*")
 
 
-def _own_ranges(ips: tuple[str, ...], cidr_block: str) -> tuple[tuple[int, int, int], ...]:
-    """(version, first, last) of the pool's entries, merged and ascending. Raises ValueError."""
+_Span = tuple[int, int, int]
+"""Version, first, last."""
+
+
+def _own_ranges(entries: Iterable[tuple[str, _Span]], cidr_block: str) -> tuple[_Span, ...]:
+    """The pool's entries, merged and ascending. Raises ValueError."""
     sets: dict[int, RangeSet] = {4: RangeSet(), 6: RangeSet()}
     spans: dict[int, tuple[int, int]] = {
         net.version: (int(net.network_address), int(net.broadcast_address)) for net in address.networks(cidr_block)
     }
-    for item in ips:
-        version, low, high = _entry(item.strip())
+    for item, (version, low, high) in entries:
         first, last = spans.get(version, (0, -1))
         if not (first <= low and high <= last):
             raise ValueError(f"{item} is not in the subnet's cidrBlock {cidr_block}")
@@ -41,7 +44,7 @@ def _own_ranges(ips: tuple[str, ...], cidr_block: str) -> tuple[tuple[int, int, 
     return tuple((version, low, high) for version, found in sets.items() for low, high in found.ranges())
 
 
-def _entry(item: str) -> tuple[int, int, int]:
+def _entry(item: str) -> _Span:
     if "/" in item:
         net = address.network(item)
         return net.version, int(net.network_address), int(net.broadcast_address)
@@ -61,12 +64,13 @@ def _parsed(reader: Reader, name: str) -> PoolFacts | str | None:
     if not isinstance(pool, IPPool):
         return None
     view = reader.query(subnet_view, pool.spec.subnet)
-    if view is None:
-        return f"subnet {pool.spec.subnet!r} does not exist or is not valid"
-    if not view.cidr_block:
-        return f"subnet {view.name} manages no addresses"
-    try:
-        return PoolFacts(name, view.name, _own_ranges(pool.spec.ips, view.cidr_block))
+    try:  # what is wrong whatever the subnet is comes first
+        entries = [(item, _entry(item.strip())) for item in pool.spec.ips]
+        if view is None:
+            return f"subnet {pool.spec.subnet!r} does not exist or is not valid"
+        if not view.cidr_block:
+            return f"subnet {view.name} manages no addresses"
+        return PoolFacts(name, view.name, _own_ranges(entries, view.cidr_block))
     except ValueError as error:
         return str(error)
 
@@ -168,7 +172,7 @@ def _status(reader: Reader, name: str) -> Iterator[Item]:
         return
     checked = reader.query(_checked, name)
     if not isinstance(checked, PoolFacts):
-        message = str(checked)
+        message = presentable(str(checked))
         failed = tuple(
             Condition(type=t, status=s, reason="UpdateIPAMFailed", message=message)
             for t, s in (("Ready", "False"), ("Error", "True"))

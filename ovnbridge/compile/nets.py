@@ -68,16 +68,16 @@ class _Json(msgspec.Struct, frozen=True):
     mac: str = ""
 
 
-def elements(text: str, namespace: str) -> tuple[Element, ...]:
-    """The entries of a networks annotation, JSON or `ns/name@interface,…`. Raises ValueError."""
+def elements(text: str, namespace: str, name: str = NETWORKS) -> tuple[Element, ...]:
+    """The entries of the networks annotation `name`, JSON or `ns/name@interface,…`. Raises ValueError."""
     text = text.strip()
     if not text:
         return ()
     if text.startswith(("[", "{")):
         try:
             found = msgspec.json.decode(text, type=tuple[_Json, ...] if text.startswith("[") else _Json)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"annotation {NETWORKS} cannot be read: {error}") from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(f"annotation {name} cannot be read: {error}") from error
         many = found if isinstance(found, tuple) else (found,)
         return tuple(
             Element(e.name, e.namespace or namespace, e.interface, ",".join(_bare(ip) for ip in e.ips or ()), e.mac)
@@ -86,10 +86,10 @@ def elements(text: str, namespace: str) -> tuple[Element, ...]:
     result = []
     for part in text.split(","):
         path, _, interface = part.strip().partition("@")
-        space, slash, name = path.partition("/")
-        if not path or (slash and not (space and name)) or "/" in name:
-            raise ValueError(f"{part.strip()!r} in annotation {NETWORKS} is not [namespace/]name[@interface]")
-        result.append(Element(name, space, interface) if slash else Element(space, namespace, interface))
+        space, slash, own = path.partition("/")
+        if not path or (slash and not (space and own)) or "/" in own:
+            raise ValueError(f"{part.strip()!r} in annotation {name} is not [namespace/]name[@interface]")
+        result.append(Element(own, space, interface) if slash else Element(space, namespace, interface))
     return tuple(result)
 
 
@@ -110,7 +110,7 @@ def attachment_kind(reader: Reader, key: str) -> bool | str | None:
         return None
     try:
         config = msgspec.json.decode(found.spec.config)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         return f"NetworkAttachmentDefinition {key} has an unreadable config: {error}"
     if not isinstance(config, Mapping):
         return f"NetworkAttachmentDefinition {key} has a config that is no JSON object"
@@ -141,11 +141,13 @@ def pod_nets(reader: Reader, pod: Pod) -> tuple[tuple[Net, ...], tuple[str, ...]
     wanted: list[Element] = []
     for name in (DEFAULT_NETWORK, NETWORKS):
         try:
-            wanted += elements(notes.get(name, ""), pod.metadata.namespace)
+            wanted += elements(notes.get(name, ""), pod.metadata.namespace, name)
         except ValueError as error:
             problems.append(str(error))
-    if notes.get(DEFAULT_NETWORK):
-        primary = ()
+        if name == DEFAULT_NETWORK and notes.get(name, "").strip():
+            primary = ()
+            if not wanted and not problems:
+                problems.append(f"annotation {name} names no network")
     times: dict[tuple[str, str], int] = {}
     for element in wanted:
         named = (element.namespace, element.name)

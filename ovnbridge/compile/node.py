@@ -44,7 +44,7 @@ def node_view(reader: Reader, name: str) -> NodeView | None:
 def _internal(node: Node) -> str:
     found = {4: "", 6: ""}
     for entry in node.status.addresses or ():
-        version = address.family(entry.address)
+        version = address.host_family(entry.address)
         if entry.type == "InternalIP" and version is not None and not found[version]:
             found[version] = entry.address
     return address.join(found[4], found[6])

@@ -65,7 +65,7 @@ def _pod(reader: Reader, key: str) -> list[Item]:
     serves = pod_type != VIRTUAL_MACHINE or reader.query(serving_pod, machine) == key
     me = _Pod(key, pod, own, pod_type, options(reader), serves)
     nets, problems = pod_nets(reader, pod)
-    items: list[Item] = [me.warning("ValidatePodNetworkFailed", problem) for problem in problems]
+    items: list[Item] = [me.warning("ValidatePodNetworkFailed", "; ".join(problems))] if problems else []
     notes: dict[str, str | None] = {**detached(pod.metadata.all_annotations(), nets)}
     for net in nets:
         _net(reader, me, net, items, notes)
@@ -178,8 +178,9 @@ def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
     if _translated(me):
         yield Hold(match)
     elif address.host_family(gateway) != 4:
-        message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address"
-        yield me.warning("ValidatePodNetworkFailed", message)
+        if address.host_family(gateway):  # what is no address has been told with the other annotations
+            message = f"{gateway} in annotation {annotation('north_gateway')} is not an IPv4 address"
+            yield me.warning("ValidatePodNetworkFailed", message)
         yield Hold(match)
     else:
         yield Row(

@@ -52,6 +52,10 @@ def annotation_problem(pod: Pod, net: Net) -> str:
                 problems.append(f"{part!r} in annotation {annotation('ip_address')} is not an IP address")
             elif cidr and not _inside(cidr, part.strip()):
                 problems.append(f"{part} in annotation {annotation('ip_address')} is not in cidr {cidr}")
+        problems += _twice(notes.get(annotation("ip_address"), ""), "ip_address")
+        gateway = notes.get(annotation("north_gateway"), "")
+        if gateway and address.host_family(gateway) is None:
+            problems.append(f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address")
         mac = notes.get(annotation("mac_address"), "")
         if mac and not address.valid_mac(mac):
             problems.append(f"{mac!r} in annotation {annotation('mac_address')} is not a MAC address")
@@ -79,8 +83,19 @@ def _pool_problems(text: str, cidr: str) -> list[str]:
     wrong = [part for group in text.split(";") for part in group.split(",") if not address.host_family(part.strip())]
     if wrong:
         return [f"{', '.join(map(repr, wrong))} in annotation {annotation('ip_pool')} is not an IP address"]
+    doubled = [problem for group in groups(text) for problem in _twice(group, "ip_pool")]
+    if doubled:
+        return doubled
     outside = [g for g in groups(text) if cidr and not any(_inside(cidr, part) for part in g.split(","))]
     return [f"{group} in annotation {annotation('ip_pool')} is not in cidr {cidr}" for group in outside]
+
+
+def _twice(group: str, suffix: str) -> list[str]:
+    """What is wrong with addresses for one interface, which has one of each family (spec F.5)."""
+    families = [version for part in group.split(",") if (version := address.family(part.strip()))]
+    if len(set(families)) == len(families):
+        return []
+    return [f"{group} in annotation {annotation(suffix)} holds more than one address of a family"]
 
 
 def _inside(cidr: str, text: str) -> bool:

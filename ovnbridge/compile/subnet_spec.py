@@ -95,7 +95,7 @@ def accepted_spec(reader: Reader, name: str) -> SubnetSpec | Problem | None:
         spec = default_spec(name, subnet.spec, opts)
         message = spec_problem(name, subnet.spec, opts)
     except ValueError as error:
-        message = str(error)
+        message = f"cidrBlock {error}"
     return Problem(INVALID, message) if message else spec
 
 
@@ -113,9 +113,15 @@ def _given_problem(name: str, spec: SubnetSpec) -> str:
         return f"protocol {spec.protocol!r} must be IPv4, IPv6, Dual or Mac"
     if name == spec.vpc:
         return "a subnet must not have the name of its VPC"
-    for text in (spec.cidr_block, spec.gateway, spec.external_egress_gateway, *spec.allow_subnets):
+    written = (
+        ("cidrBlock", spec.cidr_block),
+        ("gateway", spec.gateway),
+        ("externalEgressGateway", spec.external_egress_gateway),
+        *(("allowSubnets", text) for text in spec.allow_subnets),
+    )
+    for field, text in written:
         if text != text.lower():
-            return f"{text} must be in lower case"
+            return f"{field} {text} must be in lower case"
     for text in spec.allow_subnets:
         if "/" not in text or address.family(text) is None:
             return f"{text!r} in allowSubnets is not a CIDR"
@@ -153,7 +159,7 @@ def _network_problems(spec: SubnetSpec, opts: Options) -> Iterator[str]:
         yield f"mtu {spec.mtu} is too small for IPv6"
     for net in address.networks(spec.cidr_block):
         if net.num_addresses == 1:
-            yield f"subnet CIDR {net} has no room for a gateway and pods"
+            yield f"cidrBlock {net} has no room for a gateway and pods"
     if not spec.protocol:
         yield f"cidrBlock {spec.cidr_block} must hold one CIDR, or one IPv4 and one IPv6 CIDR"
         return

@@ -22,7 +22,7 @@ from ovnbridge.compile.subnet_acl import ACLS_FAILED, acls_problem
 from ovnbridge.compile.subnet_spec import CENTRALIZED, INVALID, Problem, accepted_spec
 from ovnbridge.compile.vlan import Waiting
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Event, Item, Status
+from ovnbridge.engine.items import Event, Item, Status, presentable
 from ovnbridge.ipam import Refusal, SubnetUsage
 from ovnbridge.model import address
 from ovnbridge.model.crd.base import Condition
@@ -160,13 +160,15 @@ def _conditions(problem: Problem | None, reason: str, subnet: Subnet) -> tuple[C
         # Spec E.1: only what is wrong with the subnet itself makes it invalid.
         validated = "False" if problem.reason == INVALID else "True"
         states = (("Validated", validated), ("Ready", "False"), ("Error", "True"))
-        message, generation = problem.message, max(1, subnet.metadata.generation)
+        message, generation = presentable(problem.message), max(1, subnet.metadata.generation)
         theirs = [c for t, s in states if (c := held.get(t)) and (c.status, c.reason) == (s, problem.reason)]
         if len(theirs) == len(states) and not any(c.observed_generation for c in theirs):
             # Kube-OVN says the same in its own words, without a generation; ours carry one.
             message, generation = theirs[0].message, 0
         return tuple(
-            Condition(type=t, status=s, reason=problem.reason, message=message, observed_generation=generation)
+            Condition(
+                type=t, status=s, reason=problem.reason, message=presentable(message), observed_generation=generation
+            )
             for t, s in states
         )
     error = Condition(type="Error", status="Unknown", reason="Init", message="Not Observed")

@@ -12,7 +12,7 @@ from ovnbridge.compile.options import ROUTER_MAC
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.compile.workload import alive, holder
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Claim, Event, Finalizer, Hold, Item, Labels, Row, Spec, Status
+from ovnbridge.engine.items import Claim, Event, Finalizer, Hold, Item, Labels, Row, Spec, Status, presentable
 from ovnbridge.engine.world import Index
 from ovnbridge.ipam import AddressRequest, Lease, Refusal
 from ovnbridge.model import address
@@ -73,7 +73,7 @@ def _vip(reader: Reader, name: str) -> Iterator[Item]:
     if problem:
         yield Event("Vip", name, "Warning", _FAILED, problem)
         if lease is None:
-            failed = Condition(type="Ready", status="False", reason=_FAILED, message=problem)
+            failed = Condition(type="Ready", status="False", reason=_FAILED, message=presentable(problem))
             yield Status("Vip", name, VipStatus(conditions=(failed,), type=vip.spec.type), after_commit=False)
     granted = lease or reader.get(GRANT, owner)
     if not isinstance(granted, Lease):

@@ -141,6 +141,11 @@ class ControllerState:
         await self.reactor.settled()
         log.info("state complete evaluations=%d", self.engine.evaluations)
 
+    def unread_table(self, name: str) -> str | None:
+        """The table of this name, in any case, that the server has and nothing here looks at; None for all others."""
+        tables = self._database.schema.tables if self._database.schema is not None else ()
+        return next((t for t in tables if t.lower() == name.lower() and t not in NORTHBOUND), None)
+
     def describe_schema(self) -> None:
         """Put what the server's schema can hold into the World (feature gating)."""
         schema = self._schema = self._database.schema

@@ -90,8 +90,12 @@ class DesiredStore:
         else:
             for item in items:
                 self._add(unit, item, objects)
-        for key in objects:
-            self._put_objects(key, unit, tuple(i for i in items if isinstance(i, OBJECT_ITEMS) and _about(i) == key))
+        changed: dict[ObjectKey, list[ObjectItem]] = {key: [] for key in objects}
+        for item in items if changed else ():
+            if isinstance(item, OBJECT_ITEMS) and (mine := changed.get(_about(item))) is not None:
+                mine.append(item)
+        for key, mine in changed.items():
+            self._put_objects(key, unit, tuple(mine))
 
     def _put_objects(self, key: ObjectKey, unit: UnitKey, items: tuple[ObjectItem, ...]) -> None:
         if items:

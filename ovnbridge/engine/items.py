@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from ovnbridge.model.ovn import Atom, Columns, Key, Ref
 
@@ -99,6 +100,20 @@ class Object(msgspec.Struct, frozen=True, gc=False):
     body: Mapping[str, Any]
 
 
+LONGEST_MESSAGE: Final = 1024
+"""Characters of an Event's message that the API server takes; conditions of ours keep to it as well."""
+
+
+def presentable(message: str) -> str:
+    """A message on one line, of bounded length: whoever writes a megabyte into a field is told the beginning of it, and
+    control characters do not get to the terminals of those who read it."""
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[: LONGEST_MESSAGE - 1]}…"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)[:LONGEST_MESSAGE]
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """A Kubernetes event about an object; posted when the item newly appears."""
 
@@ -107,6 +122,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     type: str
     reason: str
     message: str
+
+    def __post_init__(self) -> None:
+        """Keep what can be posted and read."""
+        if len(self.message) > LONGEST_MESSAGE or not self.message.isprintable():
+            force_setattr(self, "message", presentable(self.message))
 
 
 class Hold(msgspec.Struct, frozen=True, gc=False):

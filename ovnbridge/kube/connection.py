@@ -55,7 +55,7 @@ class ApiError(Exception):
     """The server's refusal, or (status 0) the lack of an answer: then the outcome of a write is unknown."""
 
     def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(f"{status} {reason}: {message}")
+        super().__init__(f"{status} {reason}: {message}" if status else f"{reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message

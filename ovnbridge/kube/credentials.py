@@ -142,8 +142,10 @@ async def load_credentials(
             config.load_incluster_config(client_configuration=configuration)
         elif server is None:
             raise CredentialsError("no kubeconfig, and not in a cluster")
-    except (config.ConfigException, yaml.YAMLError, OSError, *MALFORMED) as error:
-        raise CredentialsError(f"unusable configuration: {error}") from error
+    except MALFORMED as error:
+        raise CredentialsError(f"unusable configuration: not what a kubeconfig is ({error})") from error
+    except (config.ConfigException, yaml.YAMLError, OSError) as error:
+        raise CredentialsError(f"unusable configuration: {' '.join(str(error).split())}") from error
     if server is not None:
         configuration.host = server
     return Credentials(

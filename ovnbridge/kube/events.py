@@ -29,7 +29,6 @@ REMEMBERED = 4096
 # Seconds after which an event is posted although the writer is busy.
 PATIENCE = 1.0
 ATTEMPTS = 6
-LONGEST_MESSAGE = 1024
 LONGEST_NAME = 253
 # As client-go: one object may have 25 events at once and one more each 5 minutes.
 BURST = 25
@@ -209,7 +208,7 @@ class EventPoster:
             },
             "type": event.type,
             "reason": event.reason[:128],
-            "message": event.message[:LONGEST_MESSAGE],
+            "message": event.message,
             "count": 1,
             "firstTimestamp": now,
             "lastTimestamp": now,

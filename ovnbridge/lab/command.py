@@ -6,10 +6,13 @@ import argparse
 import asyncio
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
+
+from ovnbridge.settings import FLAGS_VARIABLE
 
 if TYPE_CHECKING:
     from ovnbridge.lab.lab import Lab
@@ -218,11 +221,14 @@ async def _logs(values: argparse.Namespace) -> int:
 
 
 async def _node(values: argparse.Namespace) -> int:
+    from ovnbridge.lab.role_processes import network_flags
+
     lab = await _attach(values)
     prefix = await lab.remote.in_machine(values.node)
     # As on a real node, where the pods of ovnbridge have these: `ovnbridge doctor` needs no flags then.
     os.environ["KUBECONFIG"] = str(lab.remote.paths.nodes_kubeconfig)
     os.environ["OVN_NB_ADDR"], os.environ["OVN_SB_ADDR"] = lab.options.remotes(6641), lab.options.remotes(6642)
+    os.environ[FLAGS_VARIABLE] = shlex.join(network_flags(lab.options))
     await lab.close()
     return _become(prefix, values.command_line)
 

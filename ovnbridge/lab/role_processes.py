@@ -21,19 +21,26 @@ _NAMESPACE = "kube-system"
 def controller(options: LabOptions, paths: LabPaths, holder: Holder) -> Component:
     """`ovnbridge --role=controller` as the Deployment kube-ovn-controller runs it."""
     address = options.central_addresses[0]
-    network = options.network
     arguments = (
         f"--ovn-nb-addr={options.remotes(NORTHBOUND_PORT)}",
         f"--ovn-sb-addr={options.remotes(SOUTHBOUND_PORT)}",
         f"--kubeconfig={paths.nodes_kubeconfig}",
+        *network_flags(options),
+    )
+    environment = _environment("kube-ovn-controller-lab", "node1", (address,))
+    return _role("controller", "controller", arguments, environment, paths, holder)
+
+
+def network_flags(options: LabOptions) -> tuple[str, ...]:
+    """The controller's flags that say what the network is to be; `plan` and its like must be given the same."""
+    network = options.network
+    return (
         f"--default-cidr={network.pods}",
         f"--node-switch-cidr={network.join}",
         f"--service-cluster-ip-range={network.services}",
         "--vpc-source-routes=false",  # the distribution's OVN has not Kube-OVN's patches
         *options.controller_args,
     )
-    environment = _environment("kube-ovn-controller-lab", "node1", (address,))
-    return _role("controller", "controller", arguments, environment, paths, holder)
 
 
 def node_agent(options: LabOptions, paths: LabPaths, name: str, number: int, holder: Holder) -> Component:

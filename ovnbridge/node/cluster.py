@@ -7,7 +7,7 @@ requests and the host's reconciler subscribe here; nobody polls.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ovnbridge.model.crd.subnet import Subnet
@@ -86,15 +86,20 @@ class ClusterView:
 
     def owners(self) -> set[tuple[str, str]]:
         """(namespace, name) of every pod and virtual machine that has something to run on this node."""
-        found: set[tuple[str, str]] = set()
-        for pod in self.pods.values():
-            meta = pod.metadata
-            names = {meta.name, meta.annotation(_VM_ANNOTATION)}
-            names.update(meta.label(label) for label in _VM_LABELS)
-            names.update(v for k, v in meta.all_annotations().items() if k.endswith(_VIRTUAL_MACHINE_SUFFIX))
-            found.update((meta.namespace, name) for name in names if name)
-        return found
+        return owners(self.pods.values())
 
     def _tell(self, plural: str, key: str) -> None:
         for listener in tuple(self._listeners):
             listener(plural, key)
+
+
+def owners(pods: Iterable[Pod]) -> set[tuple[str, str]]:
+    """(namespace, name) of pods, and of the virtual machines that they run."""
+    found: set[tuple[str, str]] = set()
+    for pod in pods:
+        meta = pod.metadata
+        names = {meta.name, meta.annotation(_VM_ANNOTATION)}
+        names.update(meta.label(label) for label in _VM_LABELS)
+        names.update(v for k, v in meta.all_annotations().items() if k.endswith(_VIRTUAL_MACHINE_SUFFIX))
+        found.update((meta.namespace, name) for name in names if name)
+    return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import shlex
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,11 +26,13 @@ from ovnbridge.operations.explain import (
     rows_named,
     unknown,
 )
-from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files
+from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, from_files
+from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
-from ovnbridge.roles.controller_flags import FLAGS, compile_options
+from ovnbridge.operations.words import key_text
+from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
-from ovnbridge.settings import parse
+from ovnbridge.settings import FLAGS_VARIABLE, KLOG_FLAGS, parse
 
 _FAILED = 1
 _DIFFERENT = 2
@@ -39,12 +43,14 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     plan = subparsers.add_parser(
         "plan",
         help="what the controller would write; exit status 2 when that is not nothing",
-        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given as well.",
+        description=FLAGS_TOO,
     )
     _add_inputs(plan)
     plan.set_defaults(run=_runner(_plan))
     explain = subparsers.add_parser(
-        "explain", help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)"
+        "explain",
+        help="why a row is there (TABLE NAME), or what comes of an object (KIND [NAMESPACE/]NAME)",
+        description=FLAGS_TOO,
     )
     explain.add_argument("what", metavar="TABLE|KIND")
     explain.add_argument(
@@ -82,10 +88,22 @@ def _runner(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -
     return run
 
 
-async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
-    settings, rest = parse(FLAGS, values.rest, prog="ovnbridge plan")
+def _settings(values: argparse.Namespace) -> argparse.Namespace:
+    """The controller's flags, as given, else as the environment says. Raises InputError."""
+    try:
+        given = [*shlex.split(os.environ.get(FLAGS_VARIABLE, "")), *values.rest]
+    except ValueError as error:
+        raise InputError(f"{FLAGS_VARIABLE}: {error}") from error
+    settings, rest = parse((*FLAGS, *KLOG_FLAGS), given, prog=f"ovnbridge {values.command}")
     if rest:
         raise InputError(f"unknown arguments: {' '.join(rest)}")
+    if problems := "; ".join(flag_problems(settings)):
+        raise InputError(problems)
+    return settings
+
+
+async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
+    settings = _settings(values)
     if values.from_dir is not None:
         if not values.nb:
             raise InputError("--from-dir needs --nb FILE")
@@ -122,26 +140,29 @@ async def _explain(values: argparse.Namespace) -> int:
     elif kind is not None:
         found = [explain_object(state, kind, object_key(state, kind, values.name))]
     else:
-        raise unknown(values.what)
+        raise unknown(state, values.what)
     if values.output == "json":
         sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        for entry in found:
-            print("\n".join(_text(entry)))
+        print("\n\n".join("\n".join(_text(entry)) for entry in found))
     return 0
 
 
-def _text(entry: dict[str, Any], indent: str = "") -> list[str]:
+def _text(entry: Mapping[str, Any], indent: str = "") -> list[str]:
+    """An explanation for people; entries of a list begin with a dash."""
     lines = []
     for name, value in entry.items():
-        if not value and isinstance(value, (dict, list, str)):
+        if name == "key" and isinstance(value, list):
+            value = key_text(value)
+        if not value and value is not False and value != 0:
             lines.append(f"{indent}{name}: none")
         elif isinstance(value, dict):
             lines += [f"{indent}{name}:", *_text(value, indent + "  ")]
         elif isinstance(value, list):
             lines.append(f"{indent}{name}:")
             for part in value:
-                lines += _text(part, indent + "  ") if isinstance(part, dict) else [f"{indent}  {part}"]
+                first, *more = _text(part) if isinstance(part, dict) else [str(part)]
+                lines += [f"{indent}  - {first}", *(f"{indent}    {line}" for line in more)]
         else:
             lines.append(f"{indent}{name}: {value}")
     return lines

@@ -21,23 +21,29 @@ import msgspec
 import orjson
 
 from ovnbridge.controller import KINDS, ControllerState
-from ovnbridge.kube.connection import ApiError, Connection
+from ovnbridge.engine.items import Event
+from ovnbridge.kube.connection import ApiError
 from ovnbridge.model.ovn import NORTHBOUND
 from ovnbridge.model.resource import LEASE, POD
 from ovnbridge.operations import doctor_node
 from ovnbridge.operations.doctor_checks import examine
 from ovnbridge.operations.dry_run import DryRun, dry_run
 from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Finding, Planned, Southbound
-from ovnbridge.operations.inputs import InputError, Notes
-from ovnbridge.operations.report import key_text
+from ovnbridge.operations.foreign import foreign_entries
+from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, why
+from ovnbridge.operations.live import SECONDS, Unreadable, loaded, open_connection
+from ovnbridge.operations.words import change_text, key_text, write_text
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.file import FileDatabase
+from ovnbridge.ovsdb.transport import TlsFiles
 from ovnbridge.roles.controller_flags import compile_options
-from ovnbridge.settings import comma_list
+from ovnbridge.roles.ovn import northbound_remotes, remote_problems, southbound_remotes, tls_files
+from ovnbridge.validation.changes import several
 
 _FINDINGS: Final = 2
-_SECONDS: Final = 10.0
+_SEVERITIES: Final = ("error", "warning", "note")
 _CONTROLLER_PORT: Final = 10660
+_AGENT_PORT: Final = 10665
 _SB_COLUMNS: Final = {"Chassis": ("name", "hostname"), "Port_Binding": ("logical_port", "chassis", "up", "type")}
 
 Read: TypeAlias = Callable[[argparse.Namespace], Awaitable[tuple[ControllerState, Notes, argparse.Namespace]]]
@@ -56,13 +62,14 @@ def add_command(
     parser = subparsers.add_parser(
         "doctor",
         help="what is inconsistent, and what the engine will do about it; exit status 2 when there is anything",
-        description="Controller flags (--default-cidr=…, --enable-lb=false, …) may be given as well.",
+        description=FLAGS_TOO,
     )
     add_inputs(parser)
     parser.add_argument("--sb", default="", help="SB database: with --from-dir a file, else remotes")
     parser.add_argument("--node", nargs="?", const=socket.gethostname().lower(), default="", metavar="NAME",
                         help="look at this machine too, which is the node NAME (its host name by default)")  # fmt: skip
     parser.add_argument("--ovs", default="unix:/run/openvswitch/db.sock", help="database of the local Open vSwitch")
+    parser.add_argument("--agent-port", type=int, default=_AGENT_PORT, help="port of the node's agent; 0: not asked")
     parser.add_argument("--fix", action="store_true", help="ask the controller that leads to compare everything")
     parser.add_argument("--controller", default="", metavar="URL", help="where that is; found by its lease when absent")
 
@@ -77,19 +84,23 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
         raise InputError("--fix needs a running cluster")
     asked = await fix(values) if values.fix else {}
     state, notes, settings = await read(values)
-    southbound, servers = await _databases(values, settings)
-    facts = await gather(state, settings, southbound, servers)
+    southbound, servers, unseen = await _databases(values, settings)
+    facts = await gather(state, notes, settings, southbound, servers)
     findings = [_unreadable(text) for text in notes.problems] + examine(facts)
     if values.node:
-        if values.node not in facts.all("Node"):
+        node = facts.all("Node").get(values.node)
+        if node is None:
             known = ", ".join(sorted(facts.all("Node"))) or "none"
             raise InputError(f"this machine is no node called {values.node!r}: give --node NAME (nodes: {known})")
-        findings += doctor_node.examine(facts, await doctor_node.collect(values.node, values.ovs))
+        from ovnbridge.operations.node_facts import collect  # pyroute2 takes a third of a second to import
+
+        findings += doctor_node.examine(facts, await collect(node, values.ovs, values.agent_port))
+    findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     if values.output == "json":
         document = report(findings, southbound=southbound is not None, node=values.node, fix=asked)
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        print(text(findings, southbound=southbound is not None, fix=asked))
+        print(text(findings, unseen=unseen, fix=asked))
     return _FINDINGS if any(finding.severity != "note" for finding in findings) else 0
 
 
@@ -100,6 +111,7 @@ def _unreadable(problem: str) -> Finding:
 
 async def gather(
     state: ControllerState,
+    notes: Notes,
     settings: argparse.Namespace,
     southbound: Southbound | None = None,
     servers: Sequence[DatabaseState] = (),
@@ -114,25 +126,37 @@ async def gather(
         table: {key: row.columns for key in state.replica.keys(table) if (row := state.replica.find(table, key))}
         for table in NORTHBOUND
     }
-    wanted = frozenset(row for row in state.engine.desired.row_keys())
+    desired = state.engine.desired
     usage = {name: state.world.get("Usage", name) for name in state.world.keys("Usage")}
     return Facts(
         options=options,
         objects=objects,
         rows=rows,
-        wanted=wanted,
-        planned=planned(run),
+        wanted=frozenset(desired.row_keys()),
+        planned=planned(state, run),
         usage={name: value for name, value in usage.items() if value is not None},
         southbound=southbound,
         databases=tuple(servers),
+        warnings={named: told for named in desired.object_keys() if (told := _warnings(state, *named))},
+        unread=notes.unread,
+        entries=tuple(foreign_entries(state)),
     )
 
 
-def planned(run: DryRun) -> tuple[Planned, ...]:
+def planned(state: ControllerState, run: DryRun) -> tuple[Planned, ...]:
     """What a dry run would write, each row and object once with each verb."""
-    found = [Planned(type(change).__name__.lower(), table, key_text(key)) for (table, key), change in run.changes]
-    found += [Planned(write.verb, kind, key) for (kind, key), write in run.writes]
-    return tuple(dict.fromkeys(found))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for (table, key), change in run.changes:
+        verb = type(change).__name__.lower()
+        found.setdefault((verb, table, key_text(key)), []).append(change_text(state, change))
+    for (kind, key), write in run.writes:
+        found.setdefault((write.verb, kind, key), []).append(write_text(state, kind, key, write))
+    return tuple(Planned(*named, detail="; ".join(filter(None, texts))) for named, texts in found.items())
+
+
+def _warnings(state: ControllerState, kind: str, key: str) -> tuple[str, ...]:
+    items = state.engine.desired.items(kind, key)
+    return tuple(f"{i.reason}: {i.message}" for i in items if isinstance(i, Event) and i.type == "Warning")
 
 
 def report(findings: Sequence[Finding], *, southbound: bool, node: str, fix: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,24 +164,23 @@ def report(findings: Sequence[Finding], *, southbound: bool, node: str, fix: Map
     counts = Counter(finding.severity for finding in findings)
     return {
         "findings": [msgspec.to_builtins(finding) for finding in findings],
-        "summary": {severity: counts[severity] for severity in ("error", "warning", "note")},
+        "summary": {severity: counts[severity] for severity in _SEVERITIES},
         "examined": {"southbound": southbound, "node": node or None},
         "fix": dict(fix) or None,
     }
 
 
-def text(findings: Sequence[Finding], *, southbound: bool, fix: Mapping[str, Any]) -> str:
-    """The findings for people."""
+def text(findings: Sequence[Finding], *, unseen: str, fix: Mapping[str, Any]) -> str:
+    """The findings for people. `unseen`: why OVN SB was not examined."""
     lines = [_fixed(fix)] if fix else []
     lines += [finding.text() for finding in findings if finding.severity != "note"]
     for finding in findings:
         if finding.severity == "note":
-            shown = ", ".join(finding.objects[:3]) + (", …" if len(finding.objects) > 3 else "")
-            lines.append(f"note: {finding.check}: {finding.message}: {shown} ({finding.action})")
-    if not southbound:
-        lines.append("not examined: OVN SB (give --sb)")
+            lines.append(f"note: {finding.check}: {several(finding.objects)}: {finding.message} ({finding.action})")
+    if unseen:
+        lines.append(f"not examined: OVN SB ({unseen})")
     counts = Counter(finding.severity for finding in findings)
-    lines.append(", ".join(_counted(counts[severity], severity) for severity in ("error", "warning", "note")))
+    lines.append(", ".join(_counted(counts[severity], severity) for severity in _SEVERITIES))
     return "\n".join(lines)
 
 
@@ -177,33 +200,33 @@ def _counted(number: int, noun: str) -> str:
 
 async def _databases(
     values: argparse.Namespace, settings: argparse.Namespace
-) -> tuple[Southbound | None, list[DatabaseState]]:
+) -> tuple[Southbound | None, list[DatabaseState], str]:
+    """OVN SB, or why it is not examined; and the servers of both databases."""
     if values.from_dir is not None:
         if not values.sb:
-            return None, []
+            return None, [], "give --sb"
         try:
             database = await FileDatabase.read(Path(values.sb), _SB_COLUMNS)
         except (OSError, ValueError) as error:
-            raise InputError(f"{values.sb}: {error}") from error
-        return southbound_of(database.rows), []
-    nb = comma_list(values.nb or settings.ovn_nb_addr)
-    sb = comma_list(values.sb or settings.ovn_sb_addr)
+            raise InputError(f"{values.sb}: {why(error)}") from error
+        return southbound_of(database.rows), [], ""
+    tls = tls_files(settings)
+    nb = northbound_remotes(values.nb or settings.ovn_nb_addr)
+    sb = southbound_remotes(values.sb or settings.ovn_sb_addr)
+    if problems := "; ".join(remote_problems(sb)):
+        raise InputError(f"OVN SB: {problems}")
     servers = await asyncio.gather(
-        *(_server("OVN_Northbound", remote) for remote in nb), *(_server("OVN_Southbound", remote) for remote in sb)
+        *(_server("OVN_Northbound", remote, tls) for remote in nb),
+        *(_server("OVN_Southbound", remote, tls) for remote in sb),
     )
     if not sb:
-        return None, list(servers)
-    database_ = Database(name="OVN_Southbound", remotes=sb, columns=_SB_COLUMNS, leader_only=False)
-    task = asyncio.create_task(database_.run())
+        return None, list(servers), "give --sb"
+    live = Database(name="OVN_Southbound", remotes=sb, columns=_SB_COLUMNS, leader_only=False, tls=tls)
     try:
-        async with asyncio.timeout(_SECONDS):
-            await database_.synced.wait()
-        return southbound_of(database_.rows), list(servers)
-    except TimeoutError:
-        return None, list(servers)  # each of its servers has a finding of its own
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with loaded(live, sb):
+            return southbound_of(live.rows), list(servers), ""
+    except Unreadable as error:
+        return None, list(servers), str(error)
 
 
 def southbound_of(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Southbound:
@@ -217,24 +240,19 @@ def southbound_of(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Southb
     return Southbound({row["name"]: row["hostname"] for row in rows["Chassis"].values()}, bindings)
 
 
-async def _server(name: str, remote: str) -> DatabaseState:
+async def _server(name: str, remote: str, tls: TlsFiles | None = None) -> DatabaseState:
     """How one server sees itself: the `_Server` database, which also a server without a leader serves."""
     columns = {"Database": ("name", "model", "connected", "leader")}
-    database = Database(name="_Server", remotes=[remote], columns=columns, leader_only=False)
-    task = asyncio.create_task(database.run())
+    database = Database(name="_Server", remotes=[remote], columns=columns, leader_only=False, tls=tls)
     try:
-        async with asyncio.timeout(_SECONDS):
-            await database.synced.wait()
-        row = next((row for row in database.rows["Database"].values() if row["name"] == name), None)
-        if row is None:
-            return DatabaseState(name, remote, reached=False)
-        clustered = row["model"] == "clustered"
-        return DatabaseState(name, remote, True, clustered, bool(row["connected"]), bool(row["leader"]))
-    except TimeoutError:
-        return DatabaseState(name, remote, reached=False)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with loaded(database, [remote]):
+            row = next((row for row in database.rows["Database"].values() if row["name"] == name), None)
+    except Unreadable as error:
+        return DatabaseState(name, remote, reached=False, reason=str(error).removeprefix(f"{remote}: "))
+    if row is None:
+        return DatabaseState(name, remote, reached=False, reason=f"the server has no database {name}")
+    clustered = row["model"] == "clustered"
+    return DatabaseState(name, remote, True, clustered, bool(row["connected"]), bool(row["leader"]))
 
 
 # -- --fix
@@ -243,7 +261,9 @@ async def _server(name: str, remote: str) -> DatabaseState:
 async def fix(values: argparse.Namespace) -> dict[str, Any]:
     """Ask the controller that leads to compare everything, and give it time. Raises InputError."""
     url = values.controller or await _leader(values.kubeconfig)
-    timeout = aiohttp.ClientTimeout(total=_SECONDS)
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"--controller {url}: give http://HOST:PORT")
+    timeout = aiohttp.ClientTimeout(total=SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.post(f"{url}/self-check") as reply:
             said = await reply.text()
@@ -257,7 +277,7 @@ async def fix(values: argparse.Namespace) -> dict[str, Any]:
 
 async def _leader(kubeconfig: str) -> str:
     """Where the controller that leads serves: the pod that the lease `kube-ovn-controller` names."""
-    connection = await Connection.open(kubeconfig=kubeconfig or None)
+    connection = await open_connection(kubeconfig)
     holder = ""
     try:
         lease = await connection.get(LEASE, "kube-system", "kube-ovn-controller")
@@ -266,7 +286,8 @@ async def _leader(kubeconfig: str) -> str:
     except ApiError as error:
         if holder and error.status == 404:
             raise InputError(f"{holder} leads and is no pod in kube-system; give --controller URL") from error
-        raise InputError(f"the controller that leads cannot be found ({error}); give --controller URL") from error
+        said = error.message if error.unreachable else error
+        raise InputError(f"the controller that leads cannot be found ({said}); give --controller URL") from error
     finally:
         await connection.close()
     host = (pod.get("status") or {}).get("podIP", "")

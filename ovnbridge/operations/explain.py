@@ -6,15 +6,27 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ovnbridge.compile.options import ours
 from ovnbridge.controller import KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
+from ovnbridge.engine.diff import Delete
 from ovnbridge.engine.items import Claim, Event, Hold, Pool
 from ovnbridge.engine.world import Cell
+from ovnbridge.model.crd.kinds import KINDS as CRDS
 from ovnbridge.model.ovn import NORTHBOUND, Key
 from ovnbridge.operations.inputs import InputError
-from ovnbridge.operations.report import key_text, named, plain
+from ovnbridge.operations.words import key_text, named, plain, unit_text
 
-_SHORT: Final = {"po": "Pod", "no": "Node", "ns": "Namespace"}
+_SHORT: Final = {
+    **{short: info.resource.kind for info in CRDS.values() for short in info.short_names},
+    "po": "Pod",
+    "no": "Node",
+    "ns": "Namespace",
+    "sts": "StatefulSet",
+    "net-attach-def": "NetworkAttachmentDefinition",
+    "vm": "VirtualMachine",
+    "vmi": "VirtualMachineInstance",
+}
 _INNER: Final = frozenset({"Options", "Schema", "Usage", "Refusal"})
 """Tables of the World that are no Kubernetes objects."""
 
@@ -27,12 +39,14 @@ def find_table(name: str) -> str | None:
 def find_kind(name: str) -> str | None:
     """The kind for `pod`, `pods`, `po`, `Pod`, … ; None when it is not one that the controller reads."""
     wanted = name.lower()
-    found = (r.kind for r, _ in KINDS if wanted in {r.kind.lower(), r.plural})
-    return next(found, None) or _SHORT.get(wanted)
+    named = _SHORT.get(wanted, wanted).lower()
+    return next((r.kind for r, _ in KINDS if named in {r.kind.lower(), r.plural}), None)
 
 
-def unknown(name: str) -> InputError:
+def unknown(state: ControllerState, name: str) -> InputError:
     """What is neither a table nor a kind, with those that look like it."""
+    if (unread := state.unread_table(name)) is not None:
+        return InputError(f"nothing here looks at the table {unread}: its rows are foreign, and never touched")
     tables, kinds = sorted(NORTHBOUND), [resource.kind for resource, _ in KINDS]
     return InputError(
         f"{name} is neither a table nor a kind{_did_you_mean(name, [*tables, *kinds])}\n"
@@ -99,20 +113,39 @@ def explain_row(state: ControllerState, row: RowKey) -> dict[str, Any]:
     return {
         "table": row[0],
         "key": plain(row[1]),
+        "verdict": _verdict(state, row),
         "desired": plain(desired.columns) if desired is not None else None,
         "members": {
             column: {
-                str(plain(value)): [_name(unit) for unit in values.all(value)] for value in sorted(values, key=str)
+                str(plain(value)): [unit_text(unit) for unit in values.all(value)] for value in sorted(values, key=str)
             }
             for column, values in members.items()
         },
         "actual": plain(named(state, actual.columns)) if actual is not None else None,
-        "owner": _name(owner) if owner is not None else None,
-        "members_from": [_name(unit) for unit in units if unit != owner],
+        "owner": unit_text(owner) if owner is not None else None,
+        "members_from": [unit_text(unit) for unit in units if unit != owner],
         "because": _reads(state, [owner] if owner is not None else units),
         "ours": desired is not None or (actual is not None and state.owns(row[0], actual)),
         "changes": [type(change).__name__.lower() for change in state.diff(*row)],
     }
+
+
+def _verdict(state: ControllerState, row: RowKey) -> str:
+    """What is to be said of a row, in words."""
+    desired, actual, changes = state.engine.desired.row(*row), state.replica.find(*row), state.diff(*row)
+    members = bool(state.engine.desired.members(*row))
+    if actual is None:
+        return "is missing, and will be added" if desired is not None else "waits for the row that it is to be in"
+    if any(isinstance(change, Delete) for change in changes):
+        return "is not as it should be, and will be made anew" if desired is not None else "nobody wants it: it will go"
+    if changes:
+        return "is not as it should be, and will be changed"
+    if desired is not None:
+        return "is as it should be"
+    if members:
+        return "is not ours; what is ours in it is as it should be"
+    marked = ", though it has Kube-OVN's mark (of a feature that is not built, or held)" if ours(actual) else ""
+    return f"is foreign: nothing here asks for it, and it is never touched{marked}"
 
 
 def explain_object(state: ControllerState, kind: str, key: str) -> dict[str, Any]:
@@ -123,14 +156,14 @@ def explain_object(state: ControllerState, kind: str, key: str) -> dict[str, Any
         "kind": kind,
         "key": key,
         "exists": state.world.get(kind, key) is not None,
-        "written_by": [_name(unit) for unit in state.engine.desired.units_of_object(kind, key)],
+        "written_by": [unit_text(unit) for unit in state.engine.desired.units_of_object(kind, key)],
         "units": [_explain_unit(state, unit) for unit in units],
     }
 
 
 def _explain_unit(state: ControllerState, unit: UnitKey) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "unit": _name(unit),
+        "unit": unit_text(unit),
         "rows": [f"{t} {key_text(k)}" for t, k in state.engine.desired.rows_of(unit)],
     }
     objects: dict[str, None] = {}
@@ -149,10 +182,6 @@ def _explain_unit(state: ControllerState, unit: UnitKey) -> dict[str, Any]:
     if objects:
         found["objects"] = list(objects)
     return found
-
-
-def _name(unit: UnitKey) -> str:
-    return f"{unit.unit} {unit.key}"
 
 
 def _reads(state: ControllerState, units: Iterable[UnitKey]) -> list[str]:

@@ -1,10 +1,8 @@
-"""State for a dry run: objects and the NB database, from files or from a running cluster."""
+"""State for a dry run from files: dumped objects and an NB database. `live.py` reads a running cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,22 +17,24 @@ from ovnbridge.compile.options import UNKNOWN_KINDS
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.compile.workload import STATEFUL_SET, VIRTUAL_MACHINE
 from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
-from ovnbridge.kube.connection import ApiError, Connection
-from ovnbridge.kube.reflector import Reflector
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.crd.subnet import Subnet, SubnetStatus
-from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.dumps import documents
 from ovnbridge.ovsdb.file import FileDatabase
-from ovnbridge.ovsdb.transport import TlsFiles
+from ovnbridge.settings import FLAGS_VARIABLE
 
 Json: TypeAlias = dict[str, Any]
 _BY_KIND = {resource.kind: (resource, kind) for resource, kind in KINDS}
 _BY_PLURAL = {resource.plural: resource.kind for resource, _ in KINDS}
-_ANSWER_SECONDS = 10.0
 _OWNERS = OPTIONAL_KINDS | {STATEFUL_SET}
 """Kinds that dumps often lack: that there is no object of one says nothing, unless an empty list of it is there."""
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+
+
+FLAGS_TOO = (
+    "The controller's flags (--default-cidr=…, --enable-lb=false, …) count here too: those that it has must be given, "
+    f"or stand in the environment variable {FLAGS_VARIABLE}."
+)
 
 
 class InputError(Exception):
@@ -49,7 +49,17 @@ class Notes(msgspec.Struct):
     warnings: list[str] = []
     """What was left out because it is no Kubernetes object."""
     unread: dict[str, int] = {}
-    """Rows of the NB tables that the controller never looks at (from a file only)."""
+    """How many rows the NB tables have that the controller never looks at, those with none left out."""
+
+
+def why(error: Exception) -> str:
+    """One line that says why a file cannot be read; its name is told by whoever asks."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -70,7 +80,7 @@ def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | 
     `warn` is told of whatever else there is; `leave` is not read. Raises InputError.
     """
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory")
+        raise InputError(f"{directory}: {'a file, and no' if directory.exists() else 'no such'} directory")
     files = sorted(p for p in directory.glob("**/*") if p.suffix.lower() in _SUFFIXES and p.is_file())
     if not files:
         raise InputError(f"{directory}: no YAML or JSON files")
@@ -80,7 +90,7 @@ def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | 
         try:
             found = list(_documents(path))
         except (yaml.YAMLError, OSError, ValueError) as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {why(error)}") from error
         for number, document in enumerate(found):
             place = f"{path}, document {number + 1}" if len(found) > 1 else str(path)
             yield from _objects(document, place, warn)
@@ -176,7 +186,7 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     try:
         database = await FileDatabase.read(nb, NB_COLUMNS)
     except (OSError, ValueError) as error:
-        raise InputError(f"{nb}: {error}") from error
+        raise InputError(f"{nb}: {why(error)}") from error
     notes = Notes(unread=database.unread)
     objects = read_objects(directory, notes.warnings.append, leave=nb)
     state = ControllerState(database)
@@ -184,13 +194,13 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     notes.problems = feed_objects(state, objects)
     if not database.says_uuids:
         _take_uuids(state)
-    notes.warnings += _held(state)
+    notes.warnings += held(state)
     if not any(state.world.size(kind) for kind in _BY_KIND):
         raise InputError(f"{directory}: no objects of the kinds that the controller reads ({', '.join(_BY_KIND)})")
     return state, notes
 
 
-def _held(state: ControllerState) -> Iterator[str]:
+def held(state: ControllerState) -> Iterator[str]:
     """What stays as it is because nobody knows which objects there are."""
     world = state.world
     kept = {world.get(STICKY, owner) for owner in world.keys(STICKY)}
@@ -214,59 +224,3 @@ def _take_uuids(state: ControllerState) -> None:
             row = dhcp_key(row_key(name, f"IPv{version}"))
             if uuid and state.world.get(DHCP_ROWS, row) is not None:
                 state.world.put(DHCP_ROWS, row, uuid)
-
-
-async def from_cluster(
-    kubeconfig: str, remotes: tuple[str, ...], tls: TlsFiles | None = None
-) -> tuple[ControllerState, Notes]:
-    """State of a running cluster, read once. Raises InputError when it cannot be reached within 30 s."""
-    if not remotes:
-        raise InputError("no OVN NB remotes: give --nb or set OVN_NB_ADDR")
-    notes = Notes()
-    try:
-        database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False, tls=tls)
-    except ValueError as error:
-        raise InputError(f"OVN NB {','.join(remotes)}: {error}") from error
-    state = ControllerState(database, now=time.time)
-    try:
-        connection = await Connection.open(kubeconfig=kubeconfig or None)
-    except (ApiError, OSError, ValueError) as error:
-        raise InputError(f"no Kubernetes API: {error}") from error
-    await _answers(connection)
-    reflectors = [
-        Reflector(
-            connection=connection,
-            resource=resource,
-            decoder=kind,
-            sink=state.source,
-            optional=resource.kind in OPTIONAL_KINDS,
-            on_malformed=lambda r, name, ns, error: notes.problems.append(f"{r.kind} {ns}/{name}: {error}"),
-        )
-        for resource, kind in KINDS
-    ]
-    tasks = [asyncio.create_task(database.run()), *(asyncio.create_task(r.run()) for r in reflectors)]
-    try:
-        async with asyncio.timeout(30):
-            await asyncio.gather(database.synced.wait(), *(r.synced.wait() for r in reflectors))
-    except TimeoutError:
-        missing = [r.resource.plural for r in reflectors if not r.synced.is_set()]
-        missing += [] if database.synced.is_set() else ["OVN NB " + ",".join(remotes)]
-        raise InputError(f"no answer within 30 s: {', '.join(missing)}") from None
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await connection.close()
-    notes.warnings += _held(state)
-    return state, notes
-
-
-async def _answers(connection: Connection) -> None:
-    """One clear word about an API server that is not there, instead of one from each reflector. Raises InputError."""
-    try:
-        await connection.request("GET", "/version", timeout=_ANSWER_SECONDS)
-    except ApiError as error:
-        if error.unreachable:
-            await connection.close()
-            raise InputError(f"the Kubernetes API does not answer: {error}") from error
-        # Whoever may not read /version may still read what matters.

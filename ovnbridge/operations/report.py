@@ -1,56 +1,24 @@
-"""Plans and explanations as text and as JSON."""
+"""A plan as text and as JSON."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any, Final
-
-import msgspec
 
 from ovnbridge.compile.options import ours
 from ovnbridge.controller import ControllerState
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import Change, Delete, Insert, Mutate, Update
-from ovnbridge.model.ovn import NORTHBOUND, Key, Ref
+from ovnbridge.kube.plan import Write
+from ovnbridge.model.ovn import NORTHBOUND
 from ovnbridge.operations.dry_run import DryRun
+from ovnbridge.operations.foreign import foreign_entries
 from ovnbridge.operations.inputs import Notes
-
-
-def key_text(key: Key) -> str:
-    """A natural key in one line."""
-    return key if isinstance(key, str) else " | ".join(str(part) for part in key)
-
-
-def plain(value: Any) -> Any:
-    """A column value or item part as JSON types, in a stable order."""
-    if isinstance(value, Ref):
-        return f"{value.table}:{key_text(value.key)}"
-    if isinstance(value, frozenset | set):
-        return sorted((plain(v) for v in value), key=str)
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in sorted(value.items())}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
-
-
-def named(state: ControllerState, value: Any) -> Any:
-    """An existing value with rows instead of their UUIDs."""
-    if isinstance(value, Mapping):
-        return {name: named(state, entry) for name, entry in value.items()}
-    if isinstance(value, Set):
-        return frozenset(named(state, entry) for entry in value)
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
-        return value
-    keys = ((table, state.replica.key_of(table, value)) for table in NORTHBOUND)
-    return next((Ref(table, key) for table, key in keys if key is not None), value)
-
+from ovnbridge.operations.words import change_text, key_text, named, plain, unit_text, write_text
 
 NOBODY: Final = "nobody"
 """The owner of rows that nothing asks for any more."""
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KINDS: Final = ("adopt", "add", "change", "remove")
 
 
@@ -61,19 +29,13 @@ class PlanReport:
         self._state = state
         self._notes = notes
         self.operations = [self._row_operation(row, change) for row, change in run.changes]
-        self.operations += [
-            {
-                "owner": ", ".join(f"{u.unit} {u.key}" for u in state.engine.desired.units_of_object(kind, key))
-                or "allocator",
-                "target": "kubernetes",
-                "operation": write.verb,
-                "kind": kind,
-                "key": key,
-                "subresource": write.subresource,
-                "body": plain(write.body),
-            }
-            for (kind, key), write in run.writes
-        ]
+        self.operations += [self._write_operation(kind, key, write) for (kind, key), write in run.writes]
+        lines = [_row_line(state, change) for _, change in run.changes]
+        lines += [_write_line(state, kind, key, write) for (kind, key), write in run.writes]
+        self._lines: dict[str, list[str]] = {}
+        for operation, line in zip(self.operations, lines, strict=True):
+            self._lines.setdefault(operation["owner"], []).append(line)
+        self._entries = list(foreign_entries(state))
         self._fates: dict[str, Counter[str]] = {}
         self._foreign: list[dict[str, Any]] = []
         self._classify(run)
@@ -91,28 +53,30 @@ class PlanReport:
     def text(self) -> str:
         """The plan for people."""
         lines: list[str] = []
-        by_owner: dict[str, list[dict[str, Any]]] = {}
-        for operation in self.operations:
-            by_owner.setdefault(operation["owner"], []).append(operation)
-        for owner in sorted(by_owner):
+        for owner in sorted(self._lines):
             fates = self._fates.get(owner, Counter())
             said = ", ".join(f"{fates[kind]} to {kind}" for kind in _KINDS if fates[kind])
             lines.append(f"{owner}: {said}" if said else f"{owner}:")
-            lines += [f"  {_line(operation)}" for operation in by_owner[owner]]
-        quiet = [owner for owner in self._fates if owner not in by_owner]
+            lines += [f"  {line}" for line in self._lines[owner]]
+        quiet = [owner for owner in self._fates if owner not in self._lines]
         if quiet:
             rows = sum(self._fates[owner]["adopt"] for owner in quiet)
-            lines.append(f"{len(quiet)} owners whose {rows} rows are adopted as they are")
-        if self._foreign or self._notes.unread:
+            lines.append(f"{_counted(rows, 'row')} of {_counted(len(quiet), 'owner')} adopted as they are")
+        if self._foreign or self._notes.unread or self._entries:
             lines.append("foreign, never touched:")
             lines += [f"  {row['table']} {_key_line(row['key'])}{_marks(row)}" for row in self._foreign]
-            lines += [f"  {count} rows of {table}" for table, count in sorted(self._notes.unread.items())]
+            lines += [f"  {_counted(count, 'row')} of {table}" for table, count in sorted(self._notes.unread.items())]
+            lines += [f"  {e.table} {key_text(e.key)}, {e.column}: {', '.join(e.names)}" for e in self._entries]
         counts = self.summary["northbound"]
+        entries = sum(len(e.names) for e in self._entries)
+        foreign = f"{sum(counts['foreign'].values())} foreign" + (
+            f", {_counted(entries, 'foreign entry', 'foreign entries')} in rows that are adopted" if entries else ""
+        )
         lines.append(
             f"OVN NB: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to remove, "
-            f"{counts['adopt']} to adopt as they are, {sum(counts['foreign'].values())} foreign"
+            f"{counts['adopt']} to adopt as they are, {foreign}"
         )
-        lines.append(f"Kubernetes: {self.summary['kubernetes']} writes")
+        lines.append(f"Kubernetes: {_counted(self.summary['kubernetes'], 'write')}")
         lines += [f"cannot be read: {problem}" for problem in self._notes.problems]
         return "\n".join(lines)
 
@@ -122,7 +86,7 @@ class PlanReport:
         if owner is None:
             units = desired.units_of_row(*row)
             owner = units[0] if units else None
-        return f"{owner.unit} {owner.key}" if owner is not None else NOBODY
+        return unit_text(owner) if owner is not None else NOBODY
 
     def _row_operation(self, row: RowKey, change: Change) -> dict[str, Any]:
         operation: dict[str, Any] = {
@@ -141,6 +105,18 @@ class PlanReport:
             operation |= {"column": change.column, "add": plain(change.add)}
             operation["remove"] = plain(named(self._state, change.remove))
         return operation
+
+    def _write_operation(self, kind: str, key: str, write: Write) -> dict[str, Any]:
+        units = self._state.engine.desired.units_of_object(kind, key)
+        return {
+            "owner": ", ".join(map(unit_text, units)) or "allocator",
+            "target": "kubernetes",
+            "operation": write.verb,
+            "kind": kind,
+            "key": key,
+            "subresource": write.subresource,
+            "body": plain(write.body),
+        }
 
     def _classify(self, run: DryRun) -> None:
         """What becomes of each row, counted by owner; a row that is replaced counts once, as changed."""
@@ -175,6 +151,10 @@ class PlanReport:
                 "foreign_ours": [f"{r['table']} {_key_line(r['key'])}" for r in self._foreign if r["marked"]],
             },
             "owners": {owner: {kind: fates[kind] for kind in _KINDS} for owner, fates in sorted(self._fates.items())},
+            "foreign_entries": [
+                {"table": e.table, "key": plain(e.key), "column": e.column, "entries": list(e.names)}
+                for e in self._entries
+            ],
             "foreign_rows": [{name: row[name] for name in ("table", "key", "external_ids")} for row in self._foreign],
             "kubernetes": writes,
             "problems": self._notes.problems,
@@ -192,15 +172,17 @@ def _marks(row: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{name}={value}' for name, value in ids.items())})" if ids else ""
 
 
-def _line(operation: dict[str, Any]) -> str:
-    if operation["target"] == "kubernetes":
-        where = f"{operation['kind']} {operation['key']}"
-        suffix = f"/{operation['subresource']}" if operation["subresource"] else ""
-        return f"kubernetes {operation['operation']} {where}{suffix}"
-    head = f"{operation['operation']} {operation['table']} {_key_line(operation['key'])}"
-    if operation["operation"] == "update":
-        parts = [f"{c}: {operation['before'].get(c)!r} → {v!r}" for c, v in operation["columns"].items()]
-        return f"{head}: {'; '.join(parts)}"
-    if operation["operation"] == "mutate":
-        return f"{head} {operation['column']}: +{operation['add']!r} -{operation['remove']!r}"
-    return head
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _row_line(state: ControllerState, change: Change) -> str:
+    detail = change_text(state, change)
+    head = f"{type(change).__name__.lower()} {change.table} {key_text(change.key)}"
+    return f"{head}: {detail}" if detail else head
+
+
+def _write_line(state: ControllerState, kind: str, key: str, write: Write) -> str:
+    detail = write_text(state, kind, key, write)
+    head = f"kubernetes {write.verb} {kind} {key}{f'/{write.subresource}' if write.subresource else ''}"
+    return f"{head}: {detail}" if detail else head

@@ -34,6 +34,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], WireTables, bool]:
         found = documents(data)
     except ValueError as error:
         raise ValueError(f"neither a database file of OVSDB nor JSON: {error}") from error
+    if not found:
+        raise ValueError("the file is empty")
     if is_table_dump(found):
         tables, columns = read_table_dump(found)
         return _schema_of_dump(columns, known), tables, True

@@ -5,6 +5,7 @@ Used by `file.py`. Formats: ovsdb(5), "File formats"; a cluster's records as in 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -88,12 +89,15 @@ def _records(data: bytes, magic: bytes) -> Iterator[Any]:
     while data.startswith(magic, position):
         try:
             end = data.index(b"\n", position)
-            length = int(data[position + len(magic) : end].split()[0])
-        except (ValueError, IndexError) as error:
+            length_text, checksum = data[position + len(magic) : end].split()
+            length = int(length_text)
+        except ValueError as error:
             raise ValueError(f"damaged at byte {position}: no record header") from error
         body = data[end + 1 : end + 1 + length]
         if len(body) < length:
             raise ValueError(f"cut off at byte {position}: {length} bytes were to follow, {len(body)} are there")
+        if hashlib.sha1(body, usedforsecurity=False).hexdigest().encode() != checksum:
+            raise ValueError(f"damaged at byte {position}: the checksum of a record is wrong")
         try:
             yield orjson.loads(body)
         except orjson.JSONDecodeError as error:

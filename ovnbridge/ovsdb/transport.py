@@ -49,7 +49,10 @@ class Remote(msgspec.Struct, frozen=True):
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """Mutual TLS as OVN does it: the CA decides, host names do not."""
+    """Mutual TLS as OVN does it: the CA decides, host names do not. Raises OSError, which names a file that lacks."""
+    for path in (files.ca_certificate, files.certificate, files.private_key):
+        with open(path, "rb"):  # the context's own errors do not name it
+            pass
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED

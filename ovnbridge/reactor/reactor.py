@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from ovnbridge.engine.desired import ObjectKey, RowKey
 from ovnbridge.engine.engine import Engine
-from ovnbridge.engine.items import Member, ObjectItem
+from ovnbridge.engine.items import Item, Member, ObjectItem
 from ovnbridge.engine.world import World
 from ovnbridge.model.ovn import Atom, Key, Ref
 from ovnbridge.reactor.allocator import Allocator
@@ -68,6 +68,8 @@ class Reactor:
         self._rows: RowSink | None = None
         self._objects: ObjectSink | None = None
         self._owned_rows: Callable[[], Iterable[RowKey]] = tuple
+        self._referring: tuple[tuple[Item, ...], dict[Atom, list[Member]]] = ((), {})
+        """The items of the unit whose row appeared last, and its members by their values."""
         self._leftovers: dict[RowKey, None] = {}
         """Existing rows that nobody desires, to be compared when all desired ones have been."""
         self._waiting: dict[ObjectKey, None] = {}
@@ -152,10 +154,15 @@ class Reactor:
         owner = self.engine.desired.row_owner(table, key)
         if owner is None or self._rows is None:
             return
-        reference = Ref(table, key)
-        for item in self.engine.desired.snapshot_of(owner):
-            if isinstance(item, Member) and item.value == reference:
-                self._touch_members((item.table, item.key), {(item.column, item.value)})
+        items = self.engine.desired.snapshot_of(owner)
+        if self._referring[0] is not items:  # the rows of one unit appear one after the other
+            found: dict[Atom, list[Member]] = {}
+            for item in items:
+                if isinstance(item, Member):
+                    found.setdefault(item.value, []).append(item)
+            self._referring = items, found
+        for item in self._referring[1].get(Ref(table, key), ()):
+            self._touch_members((item.table, item.key), {(item.column, item.value)})
 
     def committed(self, keys: Sequence[RowKey]) -> None:
         """Rows are as desired now: statuses that waited for it may be written."""

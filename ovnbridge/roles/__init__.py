@@ -7,7 +7,7 @@ one process share the event loop, the Kubernetes connection and cache, and the H
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ovnbridge.roles.shared import Shared
@@ -22,6 +22,9 @@ class Role(Protocol):
     name: str
     flags: Sequence[Flag]
     """The role's flags (spec control-plane E.7, node B1); klog's are added by `cli`."""
+
+    def problems(self, settings: argparse.Namespace) -> Iterable[str]:
+        """What in the settings does not fit together, in words; the process then does not start."""
 
     async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
         """Work until cancelled. Raises when it cannot go on; the process then ends with status 1."""

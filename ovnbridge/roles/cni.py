@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,10 @@ class CniRole:
 
     name = "cni"
     flags = FLAGS
+
+    def problems(self, settings: argparse.Namespace) -> Iterable[str]:
+        """None: what the agent's flags say is judged with the node in view."""
+        return ()
 
     async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
         """Work until cancelled. With --install-cni-config only install, as the init container does."""

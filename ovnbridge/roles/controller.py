@@ -35,12 +35,11 @@ from ovnbridge.ovsdb.errors import Deposed
 from ovnbridge.ovsdb.fence import NORTHBOUND_TABLE, SOUTHBOUND_TABLE
 from ovnbridge.ovsdb.figures import figures as database_figures
 from ovnbridge.ovsdb.replica import Replica
-from ovnbridge.roles.controller_flags import FLAGS, compile_options
-from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
+from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
+from ovnbridge.roles.ovn import northbound_remotes, remote_problems, southbound_remotes, tls_files
 from ovnbridge.roles.self_check import SelfChecks
 from ovnbridge.roles.shared import Shared
 from ovnbridge.roles.term import TermConnection, TermFence
-from ovnbridge.settings import Unusable
 
 log = logging.getLogger(__name__)
 
@@ -63,31 +62,25 @@ class Controller:
     def __init__(self, settings: argparse.Namespace, shared: Shared) -> None:
         self._settings = settings
         self._shared = shared
-        remotes = northbound_remotes(settings.ovn_nb_addr)
-        if not remotes:
-            raise Unusable("where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS")
-        self.database = self._database("OVN_Northbound", "--ovn-nb-addr", remotes, NB_COLUMNS)
+        self.database = self._database("OVN_Northbound", northbound_remotes(settings.ovn_nb_addr), NB_COLUMNS)
         remotes = southbound_remotes(settings.ovn_sb_addr)
-        self.southbound = self._database("OVN_Southbound", "--ovn-sb-addr", remotes, SB_COLUMNS) if remotes else None
+        self.southbound = self._database("OVN_Southbound", remotes, SB_COLUMNS) if remotes else None
         self.state = ControllerState(self.database, self.southbound, now=time.time)
         self.leading = False
         self._writer: Writer | None = None
         self._committers: dict[str, Committer] = {}
         """By the name of their database, while leading."""
 
-    def _database(self, name: str, flag: str, remotes: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Database:
+    def _database(self, name: str, remotes: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Database:
         settings = self._settings
-        try:
-            return Database(
-                name=name,
-                remotes=remotes,
-                tls=tls_files(settings),
-                columns=columns,
-                probe_interval=float(settings.ovsdb_inactivity_timeout),
-                connect_timeout=float(settings.ovsdb_con_timeout),
-            )
-        except ValueError as error:
-            raise Unusable(f"{flag}: {error}") from error
+        return Database(
+            name=name,
+            remotes=remotes,
+            tls=tls_files(settings),
+            columns=columns,
+            probe_interval=float(settings.ovsdb_inactivity_timeout),
+            connect_timeout=float(settings.ovsdb_con_timeout),
+        )
 
     async def run(self) -> None:
         """Read, compile, and write while leading, until cancelled."""
@@ -125,18 +118,15 @@ class Controller:
 
     def _elector(self, connection: Connection) -> Elector:
         settings = self._settings
-        try:
-            return Elector(
-                connection,
-                settings.pod_namespace,
-                "kube-ovn-controller",
-                settings.pod_name or f"{socket.gethostname()}-{os.getpid()}",
-                duration=settings.leader_elect_lease_duration,
-                renew_deadline=settings.leader_elect_renew_deadline,
-                retry=settings.leader_elect_retry_period,
-            )
-        except ValueError as error:
-            raise Unusable(f"--leader-elect-…: {error}") from error
+        return Elector(
+            connection,
+            settings.pod_namespace,
+            "kube-ovn-controller",
+            settings.pod_name or f"{socket.gethostname()}-{os.getpid()}",
+            duration=settings.leader_elect_lease_duration,
+            renew_deadline=settings.leader_elect_renew_deadline,
+            retry=settings.leader_elect_retry_period,
+        )
 
     async def _lead(self, leadership: Leadership, cache: Cache) -> None:
         """Write until leadership ends, which cancels this."""
@@ -224,6 +214,14 @@ class Controller:
 class _Role:
     name = "controller"
     flags = FLAGS
+
+    def problems(self, settings: argparse.Namespace) -> Iterable[str]:
+        """See `flag_problems`; and where NB is must be said."""
+        yield from flag_problems(settings)
+        remotes = northbound_remotes(settings.ovn_nb_addr)
+        if not remotes:
+            yield "where is OVN NB? Give --ovn-nb-addr, or set OVN_NB_ADDR or OVN_DB_IPS"
+        yield from remote_problems((*remotes, *southbound_remotes(settings.ovn_sb_addr)))
 
     async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
         """See `Controller`."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Final
 
+from ovnbridge.compile.cluster import UNDERLAY
 from ovnbridge.compile.options import PER_NODE, PER_SUBNET, PROTOCOLS, Options
+from ovnbridge.model import address
 from ovnbridge.roles.ovn import TLS_FLAGS
 from ovnbridge.settings import Flag, boolean, comma_list, duration
 
@@ -103,6 +107,35 @@ FLAGS: Final = (
     Flag("pod-name", "", "identity in the leader election", env="POD_NAME"),
     Flag("pod-namespace", "kube-system", "namespace of the leader lease", env="POD_NAMESPACE"),
 )
+
+
+def flag_problems(settings: argparse.Namespace) -> Iterator[str]:
+    """What in the settings cannot be, or does not fit together (spec E.7 "Checks", F.4)."""
+    cidrs = {
+        "--default-cidr": settings.default_cidr,
+        "--node-switch-cidr": settings.node_switch_cidr,
+        "--service-cluster-ip-range": settings.service_cluster_ip_range,
+    }
+    unread = {name for name, value in cidrs.items() if not address.protocol(value.replace(" ", ""))}
+    for name in sorted(unread):
+        yield f"{name} {cidrs[name]!r} is neither a CIDR nor one of each family, as 10.16.0.0/16,fd00:10:16::/112"
+    readable = {name: value for name, value in cidrs.items() if name not in unread}
+    for name, value in readable.items():
+        if special := address.special_range(value):
+            yield f"{name} {value} overlaps the special range {special}"
+    for one, other in combinations(readable, 2):
+        if address.overlaps(readable[one], readable[other]):
+            yield f"{one} {readable[one]} overlaps {other} {readable[other]}"
+    if settings.network_type == UNDERLAY and not settings.default_interface_name:
+        yield "--network-type=vlan needs --default-interface-name"
+    if settings.ovsdb_inactivity_timeout <= settings.ovsdb_con_timeout:
+        yield "--ovsdb-inactivity-timeout must be longer than --ovsdb-con-timeout"
+    life, deadline = settings.leader_elect_lease_duration, settings.leader_elect_renew_deadline
+    if not life > deadline > 1.2 * settings.leader_elect_retry_period:
+        yield (
+            "--leader-elect-lease-duration must be longer than --leader-elect-renew-deadline, "
+            "and that longer than 1.2 times --leader-elect-retry-period"
+        )
 
 
 def compile_options(settings: argparse.Namespace) -> Options:

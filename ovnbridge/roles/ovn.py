@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from ovnbridge.ovsdb.transport import TlsFiles
+from ovnbridge.ovsdb.transport import Remote, TlsFiles
 from ovnbridge.settings import Flag, comma_list
 
 TLS_FLAGS: Final = (
@@ -20,30 +20,37 @@ TLS_FLAGS: Final = (
     Flag("ovn-db-certificate", "/var/run/tls/cert", "certificate for ssl: remotes of the OVN databases"),
     Flag("ovn-db-ca-cert", "/var/run/tls/cacert", "CA that has signed the certificates of the OVN databases"),
 )
-_PORTS: Final = {"NB": "6641", "SB": "6642"}
 
 
 def northbound_remotes(given: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Remotes of OVN NB; `given` is the flag's value. Empty when nothing says where it is."""
-    return _remotes("NB", given, environment)
+    return _remotes(given, environment, "OVN_NB_SERVICE", "6641")
 
 
 def southbound_remotes(given: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Remotes of OVN SB; `given` is the flag's value. Empty when nothing says where it is."""
-    return _remotes("SB", given, environment)
+    """The same for OVN SB."""
+    return _remotes(given, environment, "OVN_SB_SERVICE", "6642")
 
 
-def _remotes(database: str, given: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+def _remotes(given: str, environment: Mapping[str, str], service: str, port: str) -> tuple[str, ...]:
     remotes = comma_list(given)
     if remotes:
         return remotes
     scheme = "ssl" if environment.get("ENABLE_SSL", "").lower() == "true" else "tcp"
     addresses = comma_list(environment.get("OVN_DB_IPS", ""))
-    port = _PORTS[database]
     if not addresses:
-        addresses = comma_list(environment.get(f"OVN_{database}_SERVICE_HOST", ""))
-        port = environment.get(f"OVN_{database}_SERVICE_PORT", "") or port
+        addresses = comma_list(environment.get(f"{service}_HOST", ""))
+        port = environment.get(f"{service}_PORT", "") or port
     return tuple(f"{scheme}:[{address.strip('[]')}]:{port}" for address in addresses)
+
+
+def remote_problems(remotes: Iterable[str]) -> Iterator[str]:
+    """What is wrong with remotes of a database, in words."""
+    for remote in remotes:
+        try:
+            Remote.parse(remote)
+        except ValueError as error:
+            yield f"{error}: give tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH"
 
 
 def tls_files(settings: argparse.Namespace) -> TlsFiles:

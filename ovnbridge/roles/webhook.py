@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from ovnbridge.kube.cache import Cache
 from ovnbridge.kube.connection import ApiError
 from ovnbridge.reactor import KubeSource
 from ovnbridge.roles.controller_flags import FLAGS as CONTROLLER_FLAGS
-from ovnbridge.roles.controller_flags import compile_options
+from ovnbridge.roles.controller_flags import compile_options, flag_problems
 from ovnbridge.roles.shared import Shared
 from ovnbridge.settings import Flag, boolean
 from ovnbridge.validation import WATCHED, Judge, MalformedReview, answer
@@ -126,6 +127,10 @@ class Webhook:
 class _Role:
     name = "webhook"
     flags = FLAGS
+
+    def problems(self, settings: argparse.Namespace) -> Iterable[str]:
+        """See `flag_problems`."""
+        return flag_problems(settings)
 
     async def run(self, settings: argparse.Namespace, shared: Shared) -> None:
         """See `Webhook`."""

@@ -5,7 +5,7 @@ What a new one collides with is `compile.subnet_conflict`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ovnbridge.compile.options import options
 from ovnbridge.compile.subnet import broken_subnets, subnets_of_vpc
@@ -17,7 +17,7 @@ from ovnbridge.validation.request import CONFLICT, CREATE, DELETE, FORBIDDEN, Pr
 _SHOWN = 3
 
 
-def several(names: list[str]) -> str:
+def several(names: Sequence[str]) -> str:
     """The first names of a list, and how many more there are."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

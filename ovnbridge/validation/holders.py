@@ -51,7 +51,6 @@ def place_problem(cidr_block: str, gateway: str, text: str) -> str:
     number = address.number_of(text)
     for net in address.networks(cidr_block):
         first, last = address.usable(net)
-        # The all-ones address of an IPv6 network is an address like others (spec F.1, point 1).
-        if net.version == address.family(text) and not first <= number <= last + (net.version == 6):
+        if net.version == address.family(text) and not first <= number <= last:
             return f"{text} is the network or broadcast address of {net}"
     return ""

@@ -19,6 +19,8 @@ from ovnbridge.compile import INDEXES, UNITS
 from ovnbridge.compile.node import node_addresses
 from ovnbridge.compile.options import Options
 from ovnbridge.compile.subnet import subnet_view
+from ovnbridge.compile.subnet_acl import ACLS_FAILED
+from ovnbridge.compile.subnet_spec import INVALID
 from ovnbridge.engine.engine import Engine, Reader, Unit
 from ovnbridge.engine.items import Event, Item
 from ovnbridge.engine.world import World
@@ -38,12 +40,13 @@ WATCHED: Final[tuple[tuple[Resource, type[Any]], ...]] = (
 """Kinds that the rules look at, with their decoded types."""
 
 _INDEXES: Final = (*INDEXES, *holders.INDEXES, *ledger.INDEXES, *underlay.INDEXES)
-_WARNINGS: Final[Mapping[str, str]] = {
-    "Subnet": "ValidateLogicalSwitchFailed",
-    "Vpc": "ValidateVpcFailed",
-    "Pod": "ValidatePodNetworkFailed",
-    "IPPool": "UpdateIPAMFailed",
-    "Vip": "AcquireAddressFailed",
+_WARNINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Subnet": (INVALID, ACLS_FAILED),
+    "Vpc": ("ValidateVpcFailed",),
+    "Pod": ("ValidatePodNetworkFailed",),
+    "IPPool": ("UpdateIPAMFailed", "UpdateAddressSetFailed"),
+    "Vip": ("AcquireAddressFailed",),
+    "Vlan": ("VlanConflict",),
 }
 """Event reasons that say that the object itself is wrong. Others (a vlan that does not exist yet, say) may pass."""
 _ABSENT: Final = re.compile(r"\b(vpc|subnet|vlan) '?([^\s']+)'? does not exist")
@@ -121,14 +124,11 @@ def _compiled(reader: Reader, request: Request) -> Iterator[Problem]:
         if unit.table != request.kind:
             continue
         for item in unit.run(reader, request.key):
-            told = isinstance(item, Event) and (item.kind, item.key) == (request.kind, request.key)
-            if (
-                told
-                and isinstance(item, Event)
-                and item.reason == _WARNINGS.get(request.kind)
-                and not _later(reader, item.message)
-            ):
-                yield Problem(_field(request, item.message), item.message)
+            if not isinstance(item, Event) or (item.kind, item.key) != (request.kind, request.key):
+                continue
+            for message in item.message.split("; ") if item.reason in _WARNINGS.get(request.kind, ()) else ():
+                if not _later(reader, message):
+                    yield Problem(_field(request, message), message)
 
 
 def _later(reader: Reader, message: str) -> bool:

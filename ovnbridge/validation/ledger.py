@@ -119,8 +119,6 @@ def pool(reader: Reader, request: Request) -> Iterator[Problem]:
         return
     if isinstance(request.old, IPPool) and request.old.spec.subnet != subnet:
         yield Problem("spec.subnet", f"cannot change: it is {request.old.spec.subnet}")
-    if not subject.spec.ips:
-        yield Problem("spec.ips", "an ippool has addresses")
 
 
 _Ranges = dict[int, RangeSet]

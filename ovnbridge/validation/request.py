@@ -14,6 +14,8 @@ CONFLICT: Final = 409
 INVALID: Final = 422
 FORBIDDEN: Final = 403
 
+_ANNOTATIONS: Final = "metadata.annotations"
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One refusal: path of the field, a sentence that names the other object if there is one, and an HTTP status."""
@@ -34,8 +36,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     value: Any | None = None
     old: Any | None = None
-    annotations: str = "metadata.annotations"
+    annotations: str = _ANNOTATIONS
     """Path of the annotations in what the user wrote."""
+
+    @property
+    def template(self) -> bool:
+        """Whether this is a pod that a workload would make."""
+        return self.annotations != _ANNOTATIONS
 
     @property
     def changes_spec(self) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ovnbridge.compile.namespace import namespace_subnets
+from ovnbridge.compile.request import groups, is_list
 from ovnbridge.compile.subnet import SubnetView, subnet_view
 from ovnbridge.engine.engine import Reader
 from ovnbridge.model import address
-from ovnbridge.model.crd.address import IP
+from ovnbridge.model.crd.address import IP, Vip
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.kube import Pod
 from ovnbridge.model.names import annotation, port_name
@@ -56,14 +57,31 @@ def pod(reader: Reader, request: Request) -> Iterator[Problem]:
     notes = new.metadata.all_annotations()
     if any(name in notes for name in _LIVE_MIGRATION):
         return
+    if isinstance(reader.get("Vip", notes.get(annotation("vip"), "")), Vip):
+        return  # the pod takes over its address, and no other (spec C.8, point 3)
     views = _candidates(reader, new)
+    yield from _family(
+        views, f"{request.annotations}[{annotation('ip_family')}]", notes.get(annotation("ip_family"), "")
+    )
     wanted = notes.get(annotation("ip_address"), "")
     if wanted:
         field = f"{request.annotations}[{annotation('ip_address')}]"
         yield from _group(reader, new, views, field, wanted)
     pool = notes.get(annotation("ip_pool"), "").strip()
     if pool:
-        yield from _pool(reader, new, views, f"{request.annotations}[{annotation('ip_pool')}]", pool)
+        field = f"{request.annotations}[{annotation('ip_pool')}]"
+        yield from _pool(reader, new, views, field, pool, template=request.template)
+
+
+def _family(views: list[SubnetView], field: str, family: str) -> Iterator[Problem]:
+    """One of the subnets must have addresses of the family that is asked for."""
+    if (
+        views
+        and family
+        and not any(f"ipv{net.version}" == family for v in views for net in address.networks(v.cidr_block))
+    ):
+        names = ", ".join(view.name for view in views)
+        yield Problem(field, f"no {family} addresses in subnet {names}")
 
 
 def _candidates(reader: Reader, new: Pod) -> list[SubnetView]:
@@ -76,12 +94,8 @@ def _candidates(reader: Reader, new: Pod) -> list[SubnetView]:
 def _group(reader: Reader, new: Pod, views: list[SubnetView], field: str, text: str) -> Iterator[Problem]:
     """One address, or one of each family: all must be free in one of the subnets."""
     parts = [part.strip().partition("/")[0] for part in text.split(",")]
-    families = [address.host_family(part) for part in parts]
-    if None in families:
+    if None in map(address.host_family, parts):
         return  # told by the pod's unit
-    if len(set(families)) < len(families):
-        yield Problem(field, f"{text} holds more than one address of a family")
-        return
     if text != text.lower():
         yield Problem(field, f"{text} must be in lower case")
     found: list[Problem] = []
@@ -116,27 +130,15 @@ def _own(reader: Reader, new: Pod, subnet: str, part: str) -> set[str]:
     return own | ({f"vip {named}"} if named else set())
 
 
-def _pool(reader: Reader, new: Pod, views: list[SubnetView], field: str, text: str) -> Iterator[Problem]:
+def _pool(
+    reader: Reader, new: Pod, views: list[SubnetView], field: str, text: str, *, template: bool
+) -> Iterator[Problem]:
     """A pool's name must exist; of a list, a pod needs one free entry and a workload all of them."""
-    if not any(c in text for c in ",;") and address.family(text) is None:
+    if not is_list(text):
         if reader.get("IPPool", text) is None:
             yield Problem(field, f"ippool {text} does not exist")
         return
-    entries = _entries(text)
-    problems = [list(_group(reader, new, views, field, entry)) for entry in entries]
-    for entry in entries:
-        if any(address.host_family(part.strip()) is None for part in entry.split(",")):
-            yield Problem(field, f"{entry!r} is not an IP address")
-            return
-    if new.metadata.owner_references and not all(problems):
-        return
-    for found in problems:
-        yield from found
-
-
-def _entries(text: str) -> list[str]:
-    """`a;b` or `a,b`; two of different families are one dual-stack entry (spec C.8, point 9)."""
-    parts = [part.strip() for part in text.split(";" if ";" in text else ",") if part.strip()]
-    if ";" not in text and len(parts) == 2 and {address.family(part) for part in parts} == {4, 6}:
-        return [",".join(parts)]
-    return parts
+    problems = [list(_group(reader, new, views, field, entry)) for entry in groups(text)]
+    if template or all(problems):
+        for found in problems:
+            yield from found

@@ -125,9 +125,8 @@ async def test_doctor_and_fix(
         await asyncio.to_thread(process.wait, 20)
 
 
-async def test_raft_members(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_raft_members(short: Path) -> None:
     """Three members: well; one stopped: no answer; two stopped: the last one has no cluster."""
-    monkeypatch.setattr(doctor, "_SECONDS", 1.0)
     cluster = ovsdb.Cluster(short)
 
     async def look() -> list[str]:

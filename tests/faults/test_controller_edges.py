@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ovnbridge.cli import _serve
+from ovnbridge.cli import _serve, main
 from ovnbridge.lab.api import ApiServer
 from ovnbridge.observe.http import HealthServer, _local
 from ovnbridge.roles.controller import LeadershipLost
@@ -174,11 +174,8 @@ _API = "--kubeconfig={kubeconfig}"
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([_API], "--ovn-nb-addr"),
-        ([_API, "--ovn-nb-addr=http://10.0.0.1"], "not an OVSDB remote"),
         ([_NB, "--kubeconfig=/nowhere"], "no such kubeconfig: /nowhere"),
         ([_NB, "--kubeconfig={broken}"], "unusable configuration"),
-        ([_NB, _API, "--leader-elect-lease-duration=5s"], "lease duration"),
         ([_NB, _API, "--pprof-port={taken}"], "cannot be served on 0.0.0.0:"),
     ],
 )
@@ -221,3 +218,32 @@ async def test_a_pod_that_should_have_ended_lets_its_address_go() -> None:
         assert "other.a" in ports
         harness.delete("a", "web")
         await harness.settle()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), ("where is OVN NB? Give --ovn-nb-addr",)),
+        (("--ovn-nb-addr=here",), ("not an OVSDB remote: 'here'",)),
+        (("--default-cidr=10.16.0.0/33",), ("--default-cidr '10.16.0.0/33' is neither a CIDR nor",)),
+        (("--default-cidr=10.16.0.0/16,10.17.0.0/16",), ("--default-cidr", "neither a CIDR nor one of each family")),
+        (("--node-switch-cidr=10.16.128.0/17",), ("--default-cidr 10.16.0.0/16 overlaps --node-switch-cidr",)),
+        (("--service-cluster-ip-range=10.96.0.0/12,FD00::/8", "--default-cidr=fd00::/112"), ("--service-cluster-ip",)),
+        (("--default-cidr=169.254.7.0/24",), ("overlaps the special range 169.254.0.0/16",)),
+        (("--network-type=vlan",), ("--network-type=vlan needs --default-interface-name",)),
+        (("--ovsdb-con-timeout=10",), ("--ovsdb-inactivity-timeout must be longer than --ovsdb-con-timeout",)),
+        (("--leader-elect-retry-period=20s",), ("longer than 1.2 times --leader-elect-retry-period",)),
+        (("--leader-elect-lease-duration=20s",), ("--leader-elect-lease-duration must be longer than",)),
+    ],
+)
+def test_flags_that_cannot_be_are_said_in_words(
+    flags: tuple[str, ...], words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spec E.7 "Checks", F.4: the process does not start, and says what to change."""
+    for name in [name for name in os.environ if name.startswith("OVN_")]:
+        monkeypatch.delenv(name)
+    remote = () if not flags or "--ovn-nb-addr" in flags[0] else ("--ovn-nb-addr=tcp:127.0.0.1:1",)
+    assert main(["--role=controller", "--pprof-port=0", *remote, *flags]) == 2
+    said = capsys.readouterr().err
+    assert all(part in said for part in words)
+    assert len(said.splitlines()) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from ovnbridge.ipam import SubnetUsage
 from ovnbridge.operations.doctor_checks import examine
-from ovnbridge.operations.findings import Binding, DatabaseState, Planned
+from ovnbridge.operations.findings import Binding, DatabaseState, Entries, Planned
 from tests.support.cluster import Json, ip, merged, node, subnet, vpc
 from tests.support.plant import Plant, port, running
 
@@ -34,6 +34,67 @@ def two_ports(at: Plant) -> None:
 
 def vip_and_lease(at: Plant) -> None:
     at.add({"kind": "Vip", "metadata": {"name": "v"}, "spec": {"subnet": "s", "v4ip": "10.20.0.5"}})
+
+
+def other_annotation(at: Plant) -> None:
+    at.edit("Pod", "app/a", {"metadata": {"annotations": {"ovn.kubernetes.io/ip_address": "10.20.0.99"}}})
+    at.planned.append(Planned("patch", "Pod", "app/a"))
+
+
+def other_port(at: Plant) -> None:
+    at.ports["a.app"] = port("app/a", "10.20.0.99")
+    at.planned.append(Planned("update", "Logical_Switch_Port", "a.app"))
+
+
+def other_address(at: Plant) -> None:
+    at.edit("Pod", "app/a", {"status": {"podIP": "10.20.0.99", "podIPs": [{"ip": "10.20.0.99"}]}})
+
+
+def no_lease_and_why(at: Plant) -> None:
+    at.drop("IP", "a.app")
+    at.warnings["Pod", "app/a"] = ("AcquireAddressFailed: NoAvailableAddress: none in subnet s",)
+
+
+def refused(at: Plant) -> None:
+    at.add(vpc("bad"))
+    at.warnings["Vpc", "bad"] = ("ValidateVpcFailed: nextHopIP 'x' in policyRoutes is not a list of addresses",)
+
+
+def told_by_condition_and_event(at: Plant) -> None:
+    conditions = [
+        {"type": name, "status": status, "reason": "ValidateLogicalSwitchFailed", "message": "why"}
+        for name, status in (("Validated", "False"), ("Ready", "False"), ("Error", "True"))
+    ]
+    at.edit("Subnet", "s", {"status": {"conditions": conditions}})
+    at.warnings["Subnet", "s"] = ("ValidateLogicalSwitchFailed: why",)
+
+
+def patched_beside(at: Plant) -> None:
+    """The port comes back; that the pod's annotations are not right is another matter."""
+    del at.ports["a.app"]
+    at.planned += [Planned("insert", "Logical_Switch_Port", "a.app"), Planned("patch", "Pod", "app/a", "x: 1 → 2")]
+
+
+def made_anew(at: Plant) -> None:
+    at.planned += [Planned("delete", "IP", "a.app"), Planned("create", "IP", "a.app")]
+
+
+def unlooked_at(at: Plant) -> None:
+    at.unread["NAT"] = 3
+
+
+def vips(at: Plant) -> None:
+    at.entries.append(Entries("Load_Balancer", "lb", "vips", ("10.96.0.1:443", "10.96.0.10:53")))
+
+
+def nameless_chassis(at: Plant) -> None:
+    at.chassis["c-9"] = ""
+
+
+def wrong_database(at: Plant) -> None:
+    at.databases[2] = DatabaseState(
+        "OVN_Northbound", "tcp:3", False, reason="the server has no database OVN_Northbound"
+    )
 
 
 def lease_of_no_pod(at: Plant) -> None:
@@ -149,9 +210,36 @@ def two_leaders(at: Plant) -> None:
 
 A, B = "Pod app/a", "Pod app/b"
 DEFECTS: list[tuple[Callable[[Plant], None], str, tuple[str, ...], str]] = [
-    (two_leases, "double-lease", ("IP a.app", "IP b.app"), "10.20.0.5"),
-    (two_pods, "double-pod-address", (A, B), "10.20.0.5"),
-    (two_ports, "double-port-address", ("Logical_Switch_Port a.app", "Logical_Switch_Port b.app"), "10.20.0.5"),
+    (
+        other_annotation,
+        "address-differs",
+        (A, "IP a.app"),
+        "annotation says 10.20.0.99, the lease 10.20.0.5 the engine will change",
+    ),
+    (
+        other_port,
+        "address-differs",
+        ("Logical_Switch_Port a.app", "IP a.app"),
+        "has 10.20.0.99, the lease 10.20.0.5 the engine will change",
+    ),
+    (
+        other_address,
+        "address-differs",
+        (A, "IP a.app"),
+        "runs with 10.20.0.99, the lease says 10.20.0.5 recreate the pod",
+    ),
+    (no_lease_and_why, "pod-without-lease", (A, "IP a.app"), "NoAvailableAddress: none in subnet s it ends when"),
+    (refused, "refused", ("Vpc bad",), "ValidateVpcFailed: nextHopIP 'x'"),
+    (
+        told_by_condition_and_event,
+        "failing-condition",
+        ("Subnet s",),
+        "Validated is False, Ready is False, Error is True, ValidateLogicalSwitchFailed: why",
+    ),
+    (unlooked_at, "foreign-rows", ("NAT",), "3 in a table that nothing here looks at"),
+    (vips, "foreign-entries", ("Load_Balancer lb",), "2 vips that nothing here asks for: 10.96.0.1:443, 10.96.0.10:53"),
+    (nameless_chassis, "chassis-without-node", ("Chassis c-9",), "names no host"),
+    (wrong_database, "database-unreachable", ("OVN_Northbound tcp:3",), "has no database OVN_Northbound"),
     (vip_and_lease, "double-lease", ("IP a.app", "Vip v"), "10.20.0.5"),
     (lease_of_no_pod, "lease-without-owner", ("IP a.app",), "will delete it"),
     (lease_of_no_node, "lease-without-owner", ("IP node-n-2",), "node n-2"),
@@ -194,7 +282,48 @@ def test_a_defect_has_exactly_its_finding(
     (found,) = examine(at.facts())
     assert (found.check, found.objects) == (check, objects)
     assert words in f"{found.message} {found.action}"
-    assert (found.severity == "note") == (check == "foreign-rows")
+    assert (found.severity == "note") == check.startswith("foreign-")
+
+
+LEASE, PORT = "IP {}.app", "Logical_Switch_Port {}.app"
+BOTH: list[tuple[Callable[[Plant], None], set[tuple[str, tuple[str, ...]]]]] = [
+    (
+        two_leases,
+        {
+            ("double-lease", (LEASE.format("a"), LEASE.format("b"))),
+            ("address-differs", (B, LEASE.format("b"))),
+            ("address-differs", (PORT.format("b"), LEASE.format("b"))),
+        },
+    ),
+    (two_pods, {("double-pod-address", (A, B)), ("address-differs", (B, LEASE.format("b")))}),
+    (
+        two_ports,
+        {
+            ("double-port-address", (PORT.format("a"), PORT.format("b"))),
+            ("address-differs", (PORT.format("b"), LEASE.format("b"))),
+        },
+    ),
+    (patched_beside, {("pod-without-port", (A, LEASE.format("a"), PORT.format("a"))), ("drift", (A,))}),
+    (made_anew, {("drift", (LEASE.format("a"),))}),
+]
+
+
+@pytest.mark.parametrize(("damage", "expected"), BOTH, ids=[d.__name__ for d, _ in BOTH])
+def test_what_is_wrong_in_two_ways_is_told_in_two(
+    damage: Callable[[Plant], None], expected: set[tuple[str, tuple[str, ...]]]
+) -> None:
+    at = Plant()
+    damage(at)
+    assert {(f.check, f.objects) for f in examine(at.facts())} == expected
+
+
+def test_a_network_that_is_not_ours_is_nobody_s_loss() -> None:
+    """A pod whose default interface is another network's has neither lease nor port here."""
+    at = Plant()
+    at.edit("Pod", "app/a", {"metadata": {"annotations": {"v1.multus-cni.io/default-network": "x/y"}}})
+    at.drop("IP", "a.app")
+    del at.ports["a.app"]
+    assert [f.check for f in examine(at.facts())] == []
 
 
 @pytest.mark.parametrize(
@@ -253,7 +382,11 @@ def test_a_virtual_machines_lease_bears_its_name() -> None:
     at = Plant()
     launcher = merged(
         running("app/virt-launcher-vm-x", "10.20.0.8"),
-        {"metadata": {"ownerReferences": [{"kind": "VirtualMachineInstance", "name": "vm", "uid": "1"}]}},
+        {
+            "metadata": {
+                "ownerReferences": [{"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": "vm"}]
+            }
+        },
     )
     at.add(launcher, merged(ip("app/vm", "s", "10.20.0.8"), {"spec": {"podType": "VirtualMachine"}}))
     at.ports["vm.app"] = port("app/vm", "10.20.0.8")

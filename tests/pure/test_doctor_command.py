@@ -42,7 +42,7 @@ class TestOffline:
     def test_what_kube_ovn_wrote_is_healthy(self, scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
         status, document = run(capsys, *self.inputs(scenario))
         assert (status, checks(document)) == (0, set())
-        assert {f["check"] for f in document["findings"]} <= {"foreign-rows"}
+        assert {f["check"] for f in document["findings"]} <= {"foreign-rows", "foreign-entries"}
 
     def test_addresses(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Vips count as used addresses, which is all that may be found."""
@@ -90,13 +90,12 @@ class TestOffline:
         assert main(["doctor", *self.inputs("01-basics"), "--node", "laptop"]) == 1
         assert "'laptop'" in capsys.readouterr().err
 
-    def test_a_node_without_open_vswitch(self, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-        monkeypatch.setattr("ovnbridge.operations.doctor_node._SECONDS", 0.2)
-        arguments = ["--node", "node1", "--ovs", f"unix:{tmp_path}/none"]
+    def test_a_node_without_open_vswitch(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["--node", "node1", "--ovs", f"unix:{tmp_path}/none", "--agent-port", "0"]
         status, document = run(capsys, *self.inputs("01-basics"), *arguments)
-        assert (status, checks(document)) == (2, {("ovs-down", "Node node1")})
+        assert (status, checks(document)) == (2, {("ovs-down", "Node node1"), ("node-interface", "Link ovn0")})
         assert document["examined"] == {"southbound": False, "node": "node1"}
+        assert f"{tmp_path}/none: FileNotFoundError" in document["findings"][0]["message"]
 
 
 def test_southbound_rows() -> None:

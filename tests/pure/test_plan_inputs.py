@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -153,10 +154,14 @@ def test_a_cluster_members_file(tmp_path: Path, plan: Plan) -> None:
     assert of_cluster["summary"]["northbound"]["foreign"]["Logical_Switch"] == 1
 
 
+def logged(magic: bytes, text: bytes) -> bytes:
+    """A record of a database file (ovsdb(5))."""
+    return b"OVSDB %s %d %s\n" % (magic, len(text), hashlib.sha1(text).hexdigest().encode()) + text
+
+
 def test_entries_that_a_new_raft_leader_replaced_do_not_count() -> None:
     def record(value: Any) -> bytes:
-        text = json.dumps(value).encode() + b"\n"
-        return b"OVSDB CLUSTER %d %s\n" % (len(text), b"0" * 40) + text
+        return logged(b"CLUSTER", json.dumps(value).encode() + b"\n")
 
     schema = {"name": "D", "tables": {"T": {"columns": {"c": {"type": "string"}}}}}
     entries: list[Any] = [
@@ -175,14 +180,17 @@ def test_entries_that_a_new_raft_leader_replaced_do_not_count() -> None:
     ("content", "said"),
     [
         (b"hello", "neither a database file"),
-        (b"", "JSON, but neither"),
+        (b"", "the file is empty"),
+        (b"\n ", "the file is empty"),
         (b"[1, 2]", "JSON, but neither"),
         (b'{"Nonsense": []}', "it has no table Nonsense"),
         (b'{"Logical_Switch": [{"name": "a", "ports": "Logical_Switch_Port:b"}]}', "Logical_Switch_Port:b, which is"),
         (b"OVSDB JSON 100 abc\n{}", "cut off"),
         (b"OVSDB JSON x\n{}", "damaged at byte 0"),
-        (b"OVSDB JSON 3 abc\n{}\nrubbish", "damaged at byte"),
-        (b'OVSDB CLUSTER 17 abc\n{"server_id":"s"}\n', "just joined"),
+        (logged(b"JSON", b"{}\n") + b"rubbish", "no record begins here"),
+        (logged(b"JSON", b"{}\n").replace(b"{", b"["), "damaged at byte 0: the checksum of a record is wrong"),
+        (logged(b"JSON", b"{\n"), "damaged at byte 0"),
+        (logged(b"CLUSTER", b'{"server_id":"s"}\n'), "just joined"),
     ],
 )
 def test_no_database(content: bytes, said: str, plan: Plan, tmp_path: Path) -> None:
@@ -285,3 +293,16 @@ def test_usage_errors_are_not_the_status_of_a_difference(tmp_path: Path, plan: P
     (tmp_path / "only.yaml").write_text("kind: ConfigMap\nmetadata: {name: x}\n")
     assert plan(tmp_path, BASICS / "nb.db") == 1
     assert "no objects of the kinds" in plan.err
+
+
+def test_the_controllers_flags_may_stand_in_the_environment(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Deployment gives them, klog's too; what is given on the command line goes before."""
+    monkeypatch.setenv("OVNBRIDGE_FLAGS", "--cluster-router=another --logtostderr=false --log_file=/x --v=3")
+    assert plan(BASICS, BASICS / "nb.db") == 2
+    assert plan(BASICS, BASICS / "nb.db", "--cluster-router=ovn-cluster") == 0
+    monkeypatch.setenv("OVNBRIDGE_FLAGS", "--default-cidr='10.0.0.0/8")
+    assert plan(BASICS, BASICS / "nb.db") == 1
+    assert "OVNBRIDGE_FLAGS: No closing quotation" in plan.err
+    monkeypatch.delenv("OVNBRIDGE_FLAGS")
+    assert plan(BASICS, BASICS / "nb.db", "--default-cidr=10.0.0.0/33") == 1
+    assert "--default-cidr '10.0.0.0/33' is neither" in plan.err

@@ -14,7 +14,7 @@ import pytest
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.validation import MalformedReview, answer
 from tests.support.admission import TYPES, accepted, judge, refused, review
-from tests.support.cluster import Json, ip, merged, pod, subnet, vpc
+from tests.support.cluster import Json, ip, merged, pod, subnet, underlay, vpc
 from tests.support.hostile import hostile, pool, vip, workload
 
 CIDR = {"cidrBlock": "10.20.0.0/24"}
@@ -38,6 +38,7 @@ BAD_SUBNETS: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"cidrBlock": "fd00:20::/112", "mtu": 1279}, "spec.mtu", ("1279",)),
     ({**CIDR, "logicalGateway": True, "u2oInterconnection": True}, "spec.logicalGateway", ("exclusive",)),
     ({**CIDR, "vpc": "s"}, "spec", ("VPC",)),
+    ({**CIDR, "acls": [{"direction": "up", "priority": 1, "match": "ip", "action": "drop"}]}, "spec.acls", ("'up'",)),
 ]
 
 
@@ -260,6 +261,19 @@ class TestLedger:
         wish = merged(vip("v", "s"), {"spec": spec})
         refused(review(judge(self.s, self.held), "CREATE", wish), field, word)
 
+    def test_the_last_address_of_an_ipv6_network_is_not_given(self) -> None:
+        """Spec H.1: the last usable one is before it; that a gateway may have it is another matter (F.1)."""
+        at = judge(subnet("d", cidrBlock="10.21.0.0/24,fd21::/112"))
+        refused(review(at, "CREATE", vip("v", "d", v6ip="fd21::ffff")), "spec.v6ip", "broadcast")
+        accepted(review(at, "CREATE", vip("v", "d", v6ip="fd21::fffe")))
+
+    def test_a_vlan_whose_tag_is_taken(self) -> None:
+        """Spec D.17: the second vlan with a tag on a provider network is in conflict."""
+        network, vlan = underlay("v1", 10)
+        at = judge(network, vlan)
+        refused(review(at, "CREATE", underlay("v2", 10)[1]), "spec.id", "vlan v1")
+        accepted(review(at, "CREATE", underlay("v2", 11)[1]))
+
     def test_an_assigned_vip_stays(self) -> None:
         old = merged(vip("v", "s", v4ip="10.20.0.9"), {"status": {"v4ip": "10.20.0.9"}})
         new = merged(old, {"spec": {"v4ip": "10.20.0.10"}})
@@ -278,7 +292,6 @@ class TestLedger:
             (["10.20.0.50", "10.21.0.1"], "spec.ips", "10.20.0.0/24"),
             (["10.20.0.0/23"], "spec.ips", "10.20.0.0/24"),
             (["nonsense"], "spec.ips", "nonsense"),
-            ([], "spec.ips", "addresses"),
             (["10.20.0.8/29"], "spec.ips", "ippool other"),
         ],
     )
@@ -299,10 +312,10 @@ ANNOTATIONS: list[tuple[dict[str, str], str, str]] = [
     ({"ip_address": "10.16.0.7,10.16.0.8"}, "ip_address", "family"),
     ({"mac_address": "00:11:22"}, "mac_address", "00:11:22"),
     ({"ip_family": "IPv5"}, "ip_family", "IPv5"),
+    ({"ip_family": "ipv6"}, "ip_family", "no ipv6 addresses in subnet ovn-default"),
+    ({"north_gateway": "x"}, "north_gateway", "'x'"),
     ({"ingress_rate": "-3"}, "ingress_rate", "-3"),
     ({"ip_pool": "nobody"}, "ip_pool", "nobody"),
-    ({"ip_pool": "10.16.0.7,10.17.0.8"}, "ip_pool", "10.17.0.8"),
-    ({"ip_pool": "10.16.0.7,10.16.0.5"}, "ip_pool", "ip p.other"),
     ({"ip_pool": "10.16.0.7;10.16.0.x"}, "ip_pool", "10.16.0.x"),
 ]
 
@@ -340,6 +353,22 @@ class TestWorkloads:
         accepted(review(at, "CREATE", merged(pod("app/web-2", ip_pool="10.16.0.5,10.16.0.7"), owned)))
         full = merged(pod("app/web-2", ip_pool="10.16.0.5,10.16.0.6"), owned)
         refused(review(at, "CREATE", full), "metadata.annotations[ovn.kubernetes.io/ip_pool]", "web-1.app", "q.other")
+
+    def test_a_pod_needs_one_free_address_of_a_list_and_a_workload_all(self) -> None:
+        """The pod would take the free one; a workload's pods would all need one."""
+        at = judge(ip("other/q", "ovn-default", "10.16.0.6"))
+        lists = {"10.16.0.6,10.16.0.7": "ip q.other", "10.16.0.7,10.17.0.8": "10.17.0.8"}
+        for text, word in lists.items():
+            notes = {"ip_pool": text}
+            accepted(review(at, "CREATE", pod("app/w", **notes)))
+            for kind in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
+                refused(review(at, "CREATE", workload(kind, **notes)), "spec.template.metadata.annotations", word)
+        refused(review(at, "CREATE", pod("app/w", ip_pool="10.16.0.6,10.17.0.8")), "metadata.annotations", "q.other")
+
+    def test_a_pod_that_takes_over_a_vip_has_its_address(self) -> None:
+        at = judge(merged(vip("v", "ovn-default", v4ip="10.16.0.9"), {"status": {"v4ip": "10.16.0.9"}}))
+        accepted(review(at, "CREATE", pod("app/w", vip="v", ip_address="10.99.0.1", ip_pool="nobody")))
+        refused(review(at, "CREATE", pod("app/w", vip="none", ip_address="10.99.0.1")), "metadata.annotations", "10.99")
 
     def test_host_network_and_live_migration_pass(self) -> None:
         at = judge(ip("other/p", "ovn-default", "10.16.0.5"))

@@ -9,7 +9,7 @@ from ovnbridge.controller import KINDS
 from ovnbridge.ipam import SubnetUsage
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.crd.kinds import KINDS as CRDS
-from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Planned, Southbound
+from ovnbridge.operations.findings import Binding, DatabaseState, Entries, Facts, Planned, Southbound
 from tests.support.cluster import Json, ip, key_of, merged, node, pod, subnet, vpc
 
 TYPES = {**{info.resource.kind: info.type for info in CRDS.values()}, **{r.kind: t for r, t in KINDS}}
@@ -55,6 +55,9 @@ class Plant:
         self.usage = {"s": SubnetUsage(2, 251, "", "", 0, "", "")}
         self.chassis = {"c-1": "n-1", "c-2": "n-2"}
         self.bindings = {"a.app": Binding("c-1", True), "b.app": Binding("c-2", True)}
+        self.warnings: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.unread: dict[str, int] = {}
+        self.entries: list[Entries] = []
         self.databases = [DatabaseState("OVN_Northbound", f"tcp:{i}", True, True, True, i == 1) for i in (1, 2, 3)]
 
     def add(self, *objects: Json) -> None:
@@ -79,4 +82,7 @@ class Plant:
             usage=self.usage,
             southbound=Southbound(self.chassis, self.bindings),
             databases=tuple(self.databases),
+            warnings=self.warnings,
+            unread=self.unread,
+            entries=tuple(self.entries),
         )
