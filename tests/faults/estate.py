@@ -44,7 +44,7 @@ _FOREIGN = re.compile(
     r".+\.[cd](\.net\.c\.ovn)?|u2o-.+|mcast-.+|vip\d.*|localnet\..+|(fixed|sets|attached|under|x\d)(-.+)?|v\d-.+"
 )
 _SET_LEASE = re.compile(r"(.+)-(\d+)\.d")
-_ATTACHMENTS: Object = {
+ATTACHMENTS: Object = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "metadata": {"name": "network-attachment-definitions.k8s.cni.cncf.io"},
@@ -80,7 +80,7 @@ class Estate(Harness):
 
     def _populate(self) -> None:
         super()._populate()
-        self.create("apiextensions.k8s.io", "v1", "customresourcedefinitions", copy.deepcopy(_ATTACHMENTS))
+        self.create("apiextensions.k8s.io", "v1", "customresourcedefinitions", copy.deepcopy(ATTACHMENTS))
         for name in "cd":
             self.create("", "v1", "namespaces", {"metadata": {"name": name}})
         self.put("vpcs", "v1", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from ovnbridge.controller import KINDS
 from ovnbridge.lab.api.errors import ApiError
 from ovnbridge.lab.api.store import Change, Collection
+from tests.faults.estate import ATTACHMENTS
 from tests.faults.harness import Harness, Object
 from tests.faults.test_live_commands import command
 from tests.support.army import army
@@ -22,6 +24,10 @@ COUNT = 240
 
 class Stand(Harness):
     """Healthy pods in a subnet of their own, and whatever comes."""
+
+    def _populate(self) -> None:
+        super()._populate()
+        self.create("apiextensions.k8s.io", "v1", "customresourcedefinitions", copy.deepcopy(ATTACHMENTS))
 
     def _observe(self, collection: Collection, change: Change) -> None:
         """Not watched: hostile objects may well say that two pods have one address."""
