@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
-import orjson
-
 from ovnbridge.controller import ControllerState
 from ovnbridge.observe.log import configure
 from ovnbridge.operations import doctor
@@ -25,7 +23,7 @@ from ovnbridge.operations.explain import (
     unknown,
 )
 from ovnbridge.operations.inputs import InputError, Notes, from_cluster, from_files
-from ovnbridge.operations.report import PlanReport
+from ovnbridge.operations.report import PlanReport, as_json
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.settings import parse
@@ -105,7 +103,7 @@ async def _plan(values: argparse.Namespace) -> int:
     state, notes, settings = await _state(values)
     report = PlanReport(state, await dry_run(state, compile_options(settings)), notes)
     if values.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(report.document()))
     else:
         print(report.text())
     if notes.problems:
@@ -124,7 +122,7 @@ async def _explain(values: argparse.Namespace) -> int:
     else:
         raise unknown(values.what)
     if values.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(found))
     else:
         for entry in found:
             print("\n".join(_text(entry)))

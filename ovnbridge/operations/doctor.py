@@ -29,7 +29,7 @@ from ovnbridge.operations.doctor_checks import examine
 from ovnbridge.operations.dry_run import DryRun, dry_run
 from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Finding, Planned, Southbound
 from ovnbridge.operations.inputs import InputError, Notes
-from ovnbridge.operations.report import key_text
+from ovnbridge.operations.report import as_json, key_text
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.file import FileDatabase
 from ovnbridge.roles.controller_flags import compile_options
@@ -87,7 +87,7 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
         findings += doctor_node.examine(facts, await doctor_node.collect(values.node, values.ovs))
     if values.output == "json":
         document = report(findings, southbound=southbound is not None, node=values.node, fix=asked)
-        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(document))
     else:
         print(text(findings, southbound=southbound is not None, fix=asked))
     return _FINDINGS if any(finding.severity != "note" for finding in findings) else 0

@@ -36,6 +36,11 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 
+def as_json(value: Any) -> bytes:
+    """What `--output json` prints. Counts of IPv6 subnets do not fit 64 bits."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def named(state: ControllerState, value: Any) -> Any:
     """An existing value with rows instead of their UUIDs."""
     if isinstance(value, Mapping):
