@@ -144,15 +144,15 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
     if not node or view.vpc != me.opts.cluster_router:
         return items
     port = Ref("Logical_Switch_Port", owner)
-    own_way = net.primary and (_translated(me) or bool(me.note("north_gateway", net)))
     if view.logical:
         items.append(Member("Port_Group", node_group(node), "ports", port))
+        own_way = _translated(me) or bool(_north_gateway(me))
         if view.gateway_type == DISTRIBUTED and not own_way:
             items.append(Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port))
+        if net.primary and own_way:
+            items += _way_out(me, lease, view)
     elif ungrouped(view, me.opts):
         items.append(Member("Port_Group", subnet_node_group(view.name, node), "ports", port))
-    if net.primary and own_way and lease.spec.v4_ip_address:
-        items += _way_out(me, net, lease, view)
     return items
 
 
@@ -162,17 +162,25 @@ def _translated(me: _Pod) -> bool:
     return me.opts.enable_eip_snat and bool(notes.annotation(annotation("eip")) or notes.annotation(annotation("snat")))
 
 
-def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
-    """The policy of a pod with a gateway of its own (spec D.3). Those of EIPs are not compiled here."""
-    match = f"ip4.src == {lease.spec.v4_ip_address}"
-    gateway = me.note("north_gateway", net)
+def _north_gateway(me: _Pod) -> str:
+    return me.pod.metadata.annotation(annotation("north_gateway"))
+
+
+def _way_out(me: _Pod, lease: IP, view: SubnetView) -> Iterator[Item]:
+    """The policy of a pod with a gateway of its own, for its address of that family (spec D.2.3, D.3). Those of EIPs,
+    which are IPv4 only, are not compiled here."""
+    gateway = _north_gateway(me)
     if _translated(me):
-        yield Hold(match)
-    elif address.host_family(gateway) != 4:
-        message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address"
+        yield Hold(f"ip4.src == {lease.spec.v4_ip_address}")
+        return
+    version = address.host_family(gateway)
+    if version is None:
+        message = f"{gateway!r} in annotation {annotation('north_gateway')} is not an address"
         yield me.warning("ValidatePodNetworkFailed", message)
-        yield Hold(match)
-    else:
+        for own in _addresses(lease).split(","):
+            yield Hold(f"ip{address.family(own)}.src == {own}")
+    elif own := lease.spec.v4_ip_address if version == 4 else lease.spec.v6_ip_address:
+        match = f"ip{version}.src == {own}"
         yield Row(
             "Logical_Router_Policy",
             (view.vpc, WAY_OUT, match),
@@ -185,6 +193,9 @@ def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
             },
             parent=Ref("Logical_Router", view.vpc),
         )
+    else:
+        message = f"annotation {annotation('north_gateway')} is {gateway}, and the pod has no IPv{version} address"
+        yield me.warning("ValidatePodNetworkFailed", message)
 
 
 def _vips(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> tuple[str, ...]:

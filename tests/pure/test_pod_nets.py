@@ -277,3 +277,15 @@ def test_a_family_and_rates_are_checked_for_every_network() -> None:
         assert "net.a.ovn.kubernetes.io/" in said
         assert address(cluster, f"{name}.a")
         assert not address(cluster, f"{name}.a.net.a.ovn")
+
+
+@pytest.mark.parametrize("note", ["eip", "snat", "north_gateway"])
+def test_no_port_of_a_pod_with_its_own_way_out_leaves_through_its_node(note: str) -> None:
+    """D.3, second stage: the pod is not in `<subnet>.<node>` groups, whatever network it is."""
+    attached = subnet("s9", cidrBlock="10.29.0.0/24", provider="net.a.ovn")
+    here = networked("a/p", "net", **{f"ovn.kubernetes.io__{note}": "10.21.0.9"})
+    cluster = ready(attached, NET, here)
+    assert cluster.row("Port_Group", "node.n.1")["ports"] == {
+        ("Logical_Switch_Port", name) for name in ("p.a", "p.a.net.a.ovn")
+    }
+    assert cluster.row("Port_Group", "s9.n.1")["ports"] == cluster.row("Port_Group", "s1.n.1")["ports"] == frozenset()
