@@ -225,9 +225,14 @@ def with_times(status: Any, actual: Any, now: str) -> Any:
     conditions = getattr(status, "conditions", None)
     if not conditions:
         return status
-    before = {condition.type: condition for condition in getattr(actual, "conditions", None) or ()}
-    stamped = tuple(_stamped(condition, before.get(condition.type), now) for condition in conditions)
+    before = {_aspect(condition): condition for condition in getattr(actual, "conditions", None) or ()}
+    stamped = tuple(_stamped(condition, before.get(_aspect(condition)), now) for condition in conditions)
     return msgspec.structs.replace(status, conditions=stamped)
+
+
+def _aspect(condition: Any) -> tuple[str, str]:
+    """What a condition is about: its type, in a ProviderNetwork that of a node."""
+    return condition.type, getattr(condition, "node", "")
 
 
 def _stamped(condition: Any, before: Any | None, now: str) -> Any:
