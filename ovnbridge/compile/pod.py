@@ -21,7 +21,7 @@ from ovnbridge.compile.u2o import ungrouped
 from ovnbridge.compile.vip import allowed_pairs
 from ovnbridge.compile.workload import VIRTUAL_MACHINE, alive, holder, serving_pod
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Annotations, Claim, Event, Hold, Item, Member, Row
+from ovnbridge.engine.items import STANDS, Annotations, Claim, Event, Hold, Item, Member, Row
 from ovnbridge.ipam import AddressRequest, Refusal, answers
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
@@ -140,12 +140,16 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
         parent=Ref("Logical_Switch", view.name),
     )
     items: list[Item] = [*dhcp.port_rows(view, owner, own, me.opts), row]
-    node = pod.spec.node_name
-    if not node or view.vpc != me.opts.cluster_router:
+    node, port = pod.spec.node_name, Ref("Logical_Switch_Port", owner)
+    if not node:
         return items
-    port = Ref("Logical_Switch_Port", owner)
+    routed, found = _of_default_vpc(view, me.opts) and view.logical, _found(reader, me, net, view)
+    if routed or found:
+        entry = None if routed and found else STANDS
+        items.append(Member("Port_Group", node_group(node), "ports", port, entry))
+    if not _of_default_vpc(view, me.opts):
+        return items
     if view.logical:
-        items.append(Member("Port_Group", node_group(node), "ports", port))
         own_way = _translated(me) or bool(_north_gateway(me))
         if view.gateway_type == DISTRIBUTED and not own_way:
             items.append(Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port))
@@ -154,6 +158,24 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
     elif ungrouped(view, me.opts):
         items.append(Member("Port_Group", subnet_node_group(view.name, node), "ports", port))
     return items
+
+
+def _of_default_vpc(view: SubnetView, opts: Options) -> bool:
+    return view.is_ovn and view.vpc == opts.cluster_router
+
+
+def _found(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> bool:
+    """Whether Kube-OVN finds a port for its node's group every minute (spec D.4): those of pods whose first network is
+    of the default VPC or a vlan.
+
+    It puts others in when a pod is routed (D.3), and takes them out within the minute. Which of the two was last in a
+    database that is taken over says nothing: ports that only one of them wants stay in, or out.
+    """
+    first: SubnetView | None = view
+    if not net.primary:
+        lease = lease_of(reader, port_name(me.own, me.pod.metadata.namespace))
+        first = reader.query(subnet_view, lease.spec.subnet) if lease is not None else None
+    return first is not None and (bool(first.vlan) or _of_default_vpc(first, me.opts))
 
 
 def _translated(me: _Pod) -> bool:
