@@ -29,7 +29,7 @@ def age(world: World, rng: random.Random) -> None:
     for network in world.of("provider-networks"):
         rng.shuffle(network["status"].get("vlans", []))
         if rng.random() < 0.5:
-            network["status"] |= _ready(world)
+            network["status"] |= _ready(network, world)
     for subnet in world.of("subnets"):
         if subnets.centralized(subnet, world.flags) and rng.random() < 0.3:
             for condition in subnet["status"]["conditions"][:2]:
@@ -41,8 +41,13 @@ def age(world: World, rng: random.Random) -> None:
             vip["status"].pop("selector", None)
 
 
-def _ready(world: World) -> Json:
-    nodes = [name(node) for node in world.nodes()]
+def _ready(network: Json, world: World) -> Json:
+    """What a network's agents report, by labels of their nodes, and the status that comes of it (D.17)."""
+    prefix, excluded = f"{name(network)}.provider-network.kubernetes.io", spec(network).get("excludeNodes", ())
+    for node in world.nodes():
+        own = {"exclude": "true"} if name(node) in excluded else {"ready": "true", "interface": "eth1", "mtu": "1500"}
+        node["metadata"]["labels"] |= {f"{prefix}/{key}": value for key, value in own.items()}
+    nodes = [name(node) for node in world.nodes() if name(node) not in excluded]
     when = {"lastTransitionTime": "2026-11-24T00:00:00Z", "lastUpdateTime": "2026-11-24T00:00:00Z"}
     told = {**when, "reason": "InitOVSBridgeSucceeded", "status": "True", "type": "Ready"}
     return {"ready": True, "readyNodes": nodes, "conditions": [{**told, "node": node} for node in nodes]}
