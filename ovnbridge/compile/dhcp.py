@@ -94,6 +94,7 @@ def port_columns(view: SubnetView, port: str, own: Mapping[int, str], v4: str, v
 
 
 def _rows(view: SubnetView, texts: Mapping[int, str], port: str, opts: Options) -> Iterator[Row]:
+    router, _ = address.split(view.u2o_ip)  # the default way of an interconnected underlay's clients, as in Kube-OVN
     for cidr, gateway in view.pairs():
         version = address.family(cidr) or 4
         if version not in texts:
@@ -103,7 +104,7 @@ def _rows(view: SubnetView, texts: Mapping[int, str], port: str, opts: Options) 
         if version == 4:
             defaults = {
                 "lease_time": "3600",
-                "router": gateway,
+                "router": router or gateway,
                 "server_id": "169.254.0.254",
                 "server_mac": mac,
                 "mtu": str(mtu(view, opts)),

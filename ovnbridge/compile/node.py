@@ -121,15 +121,17 @@ def group_members(reader: Reader) -> tuple[str, ...]:
 
 def _policies(name: str, internal: str, join: str, opts: Options) -> Iterator[Item]:
     """Traffic to a node's own address, and its pods' to a DNS server that runs on every node, leaves through that node
-    (priority 30000)."""
+    (priority 30000). As in Kube-OVN there is neither for a family of which the node has no address."""
     hops: dict[int, str] = dict(zip((4, 6), address.split(join)))
     group = node_group(name)
     wanted: dict[str, tuple[int, dict[str, str]]] = {}
+    known = set()
     for part in internal.split(","):
         if version := address.family(part):
+            known.add(version)
             wanted[f"ip{version}.dst == {part}"] = (version, {})
     for part in opts.node_local_dns_ip.split(","):
-        if version := address.host_family(part.strip()):
+        if (version := address.host_family(part.strip())) in known:
             match = f"ip{version}.src == ${group}_ip{version} && ip{version}.dst == {part.strip()}"
             wanted[match] = (version, {"isLocalDnsCache": "true"})
     for match, (family, ids) in wanted.items():

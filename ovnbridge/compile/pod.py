@@ -22,7 +22,7 @@ from ovnbridge.compile.u2o import ungrouped
 from ovnbridge.compile.vip import allowed_pairs
 from ovnbridge.compile.workload import VIRTUAL_MACHINE, alive, holder, serving_pod
 from ovnbridge.engine.engine import Reader, Unit
-from ovnbridge.engine.items import Annotations, Claim, Event, Hold, Item, Member, Row
+from ovnbridge.engine.items import STANDS, Annotations, Claim, Event, Hold, Item, Member, Row
 from ovnbridge.ipam import AddressRequest, Refusal, answers
 from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
@@ -149,20 +149,42 @@ def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: Subne
         parent=Ref("Logical_Switch", view.name),
     )
     items: list[Item] = [*dhcp.port_rows(view, owner, own, me.opts), row]
-    node = pod.spec.node_name
-    if not node or view.vpc != me.opts.cluster_router:
+    node, port = pod.spec.node_name, Ref("Logical_Switch_Port", owner)
+    if not node:
         return items
-    port = Ref("Logical_Switch_Port", owner)
-    own_way = net.primary and (_translated(me) or bool(me.note("north_gateway", net)))
+    routed, found = _of_default_vpc(view, me.opts) and view.logical, _found(reader, me, net, view)
+    if routed or found:
+        entry = None if routed and found else STANDS
+        items.append(Member("Port_Group", node_group(node), "ports", port, entry))
+    if not _of_default_vpc(view, me.opts):
+        return items
     if view.logical:
-        items.append(Member("Port_Group", node_group(node), "ports", port))
+        own_way = _translated(me) or bool(_north_gateway(me))
         if view.gateway_type == DISTRIBUTED and not own_way:
             items.append(Member("Port_Group", me.opts.gateway_group(view.name, node), "ports", port))
+        if net.primary and own_way:
+            items += _way_out(me, lease, view)
     elif ungrouped(view, me.opts):
         items.append(Member("Port_Group", subnet_node_group(view.name, node), "ports", port))
-    if net.primary and own_way and lease.spec.v4_ip_address:
-        items += _way_out(me, net, lease, view)
     return items
+
+
+def _of_default_vpc(view: SubnetView, opts: Options) -> bool:
+    return view.is_ovn and view.vpc == opts.cluster_router
+
+
+def _found(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> bool:
+    """Whether Kube-OVN finds a port for its node's group every minute (spec D.4): those of pods whose first network is
+    of the default VPC or a vlan.
+
+    It puts others in when a pod is routed (D.3), and takes them out within the minute. Which of the two was last in a
+    database that is taken over says nothing: ports that only one of them wants stay in, or out.
+    """
+    first: SubnetView | None = view
+    if not net.primary:
+        lease = lease_of(reader, port_name(me.own, me.pod.metadata.namespace))
+        first = reader.query(subnet_view, lease.spec.subnet) if lease is not None else None
+    return first is not None and (bool(first.vlan) or _of_default_vpc(first, me.opts))
 
 
 def _translated(me: _Pod) -> bool:
@@ -171,18 +193,23 @@ def _translated(me: _Pod) -> bool:
     return me.opts.enable_eip_snat and bool(notes.annotation(annotation("eip")) or notes.annotation(annotation("snat")))
 
 
-def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
-    """The policy of a pod with a gateway of its own (spec D.3). Those of EIPs are not compiled here."""
-    match = f"ip4.src == {lease.spec.v4_ip_address}"
-    gateway = me.note("north_gateway", net)
+def _north_gateway(me: _Pod) -> str:
+    return me.pod.metadata.annotation(annotation("north_gateway"))
+
+
+def _way_out(me: _Pod, lease: IP, view: SubnetView) -> Iterator[Item]:
+    """The policy of a pod with a gateway of its own, for its address of that family (spec D.2.3, D.3). Those of EIPs,
+    which are IPv4 only, are not compiled here."""
+    gateway = _north_gateway(me)
     if _translated(me):
-        yield Hold(match)
-    elif address.host_family(gateway) != 4:
-        if address.host_family(gateway):  # what is no address has been told with the other annotations
-            message = f"{gateway} in annotation {annotation('north_gateway')} is not an IPv4 address"
-            yield me.warning("ValidatePodNetworkFailed", message)
-        yield Hold(match)
-    else:
+        yield Hold(f"ip4.src == {lease.spec.v4_ip_address}")
+        return
+    version = address.host_family(gateway)
+    if version is None:  # which has been told with the other annotations
+        for own in _addresses(lease).split(","):
+            yield Hold(f"ip{address.family(own)}.src == {own}")
+    elif own := lease.spec.v4_ip_address if version == 4 else lease.spec.v6_ip_address:
+        match = f"ip{version}.src == {own}"
         yield Row(
             "Logical_Router_Policy",
             (view.vpc, WAY_OUT, match),
@@ -195,6 +222,9 @@ def _way_out(me: _Pod, net: Net, lease: IP, view: SubnetView) -> Iterator[Item]:
             },
             parent=Ref("Logical_Router", view.vpc),
         )
+    else:
+        message = f"annotation {annotation('north_gateway')} is {gateway}, and the pod has no IPv{version} address"
+        yield me.warning("ValidatePodNetworkFailed", message)
 
 
 def _vips(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> tuple[str, ...]:

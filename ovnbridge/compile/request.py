@@ -55,7 +55,7 @@ def annotation_problem(pod: Pod, net: Net) -> str:
         problems += _twice(notes.get(annotation("ip_address"), ""), "ip_address")
         gateway = notes.get(annotation("north_gateway"), "")
         if gateway and address.host_family(gateway) is None:
-            problems.append(f"{gateway!r} in annotation {annotation('north_gateway')} is not an IPv4 address")
+            problems.append(f"{gateway!r} in annotation {annotation('north_gateway')} is not an IP address")
         mac = notes.get(annotation("mac_address"), "")
         if mac and not address.valid_mac(mac):
             problems.append(f"{mac!r} in annotation {annotation('mac_address')} is not a MAC address")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ovnbridge.compile.node import NodeView, node_names, node_view
 from ovnbridge.compile.options import Options, options, service_cidrs
 from ovnbridge.compile.subnet import SubnetView, leaving, subnet_view
@@ -106,7 +108,8 @@ def _policies(view: SubnetView, opts: Options) -> Iterator[Item]:
             yield _policy(view, 31000, nodes, gateway, ids)
         if view.overlay_only:
             yield _policy(view, 30060, f"{source} && {target}", "", ids)
-            yield _policy(view, 30050, source, gateway, ids)
+            # Kube-OVN's own tests have this one without the mark of the others; who takes over changes neither.
+            yield msgspec.structs.replace(_policy(view, 30050, source, gateway, ids), initial=("external_ids",))
             yield _policy(view, 29400, f"ip{version}.src == ${overlay} && {target}", "", ids)
         else:
             if default:

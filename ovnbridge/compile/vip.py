@@ -63,6 +63,8 @@ def _vip(reader: Reader, name: str) -> Iterator[Item]:
         return
     yield Finalizer("Vip", name, FINALIZER)
     subnet = vip_subnet(vip)
+    if lease is None and _awaits_router(reader, vip, subnet):
+        return
     problem = _problem(reader, vip, subnet, lease)
     owner = vip_owner(name)
     if lease is not None or not problem:
@@ -145,10 +147,19 @@ def _router_mac(reader: Reader, vip: Vip, subnet: str) -> str:
     if vip.spec.type != SWITCH_LB or view is None:
         return ""
     port = router_port_name(view.vpc, view.name)
+    if view.u2o_mac:
+        return view.u2o_mac
     known = reader.get(ROUTER_MAC, port)
     if isinstance(known, str):
         return known
     return address.derived_mac("router-port", port) if view.is_ovn and view.needs_router else ""
+
+
+def _awaits_router(reader: Reader, vip: Vip, subnet: str) -> bool:
+    """Whether the router whose MAC a load balancer's address answers with is still to come: it is drawn with the
+    router's address in an interconnected underlay."""
+    view = reader.query(subnet_view, subnet)
+    return vip.spec.type == SWITCH_LB and view is not None and view.u2o and not view.u2o_mac
 
 
 def _user(reader: Reader, name: str, vip: Vip) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from ovnbridge.engine.desired import DesiredStore, MemberOwners
-from ovnbridge.engine.items import Row
+from ovnbridge.engine.items import STANDS, Row
 from ovnbridge.model.ovn import Atom, Columns, Key, Ref, TableFacts, Value
 
 
@@ -142,12 +142,12 @@ class Differ:
         if members or None in columns.values() or not columns.keys() <= known:  # else the row's own dict will do
             columns = {name: value for name, value in columns.items() if value is not None and name in known}
             for column, values in members.items():
-                if any(values.first(value) is not None for value in values):
+                if any(values.first(value) not in (None, STANDS) for value in values):
                     base = columns.get(column)
                     merged = _entries(values, values)
                     columns[column] = {**base, **merged} if isinstance(base, dict) else merged
                 else:
-                    columns[column] = frozenset(values)
+                    columns[column] = frozenset(value for value in values if values.first(value) is None)
         parent_column = "" if parent is None else self._parent_columns[table, parent.table]
         return Insert(table, key, self._actual.uuid_of(Ref(table, key)), columns, parent, parent_column)
 
@@ -204,7 +204,8 @@ class Differ:
                 referring = isinstance(next(iter(values), None), Ref)
                 resolved = {self._atom(value): value for value in values} if referring else dict(zip(values, values))
                 held = _as_set(present)
-                add = frozenset(resolved[atom] for atom in resolved.keys() - held)
+                lacking = (resolved[atom] for atom in resolved.keys() - held)
+                add = frozenset(value for value in lacking if values.first(value) is None)
                 remove = frozenset(held - resolved.keys()) if column in owned else frozenset()
                 change = Mutate(table, key, actual.uuid, column, add, remove)
             if change.add or change.remove:
@@ -237,7 +238,8 @@ class Differ:
                 change = msgspec.structs.replace(change, remove=change.remove | gone)
             else:
                 held = _as_set(present)
-                add = frozenset(v for v in values if v in wanted and self._atom(v) not in held)
+                lacking = (v for v in values if v in wanted and self._atom(v) not in held)
+                add = frozenset(v for v in lacking if wanted.first(v) is None)
                 remove = frozenset(atom for v in values if v not in wanted and (atom := self._atom(v)) in held)
                 change = Mutate(table, key, actual.uuid, column, add, remove if column in owned else frozenset())
             if change.add or change.remove:

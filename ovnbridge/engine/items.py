@@ -33,6 +33,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     initial: tuple[str, ...] = ()
 
 
+STANDS: Final = "\0"
+"""`Member.entry` of a value of a set column that stands where it is, and is not added where it is not."""
+
+
 class Member(msgspec.Struct, frozen=True, gc=False):
     """A value that must be in a set column (or, with `entry`, a key/value of a map column) filled by many units.
 

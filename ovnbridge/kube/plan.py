@@ -239,7 +239,7 @@ def with_times(status: Any, actual: Any, now: str) -> Any:
 
 
 def _aspect(condition: Any) -> tuple[str, str]:
-    """What a condition is about; some are about one node each."""
+    """What a condition is about: its type, in a ProviderNetwork that of a node."""
     return condition.type, getattr(condition, "node", "")
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import orjson
-
 from ovnbridge.controller import ControllerState
 from ovnbridge.observe.log import configure
 from ovnbridge.operations import doctor
@@ -29,7 +27,7 @@ from ovnbridge.operations.explain import (
 from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, from_files
 from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
-from ovnbridge.operations.words import key_text
+from ovnbridge.operations.words import as_json, key_text
 from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
 from ovnbridge.roles.ovn import northbound_remotes, tls_files
 from ovnbridge.settings import FLAGS_VARIABLE, KLOG_FLAGS, parse
@@ -123,7 +121,7 @@ async def _plan(values: argparse.Namespace) -> int:
     state, notes, settings = await _state(values)
     report = PlanReport(state, await dry_run(state, compile_options(settings)), notes)
     if values.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(report.document()))
     else:
         print(report.text())
     if notes.problems:
@@ -142,7 +140,7 @@ async def _explain(values: argparse.Namespace) -> int:
     else:
         raise unknown(state, values.what)
     if values.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(found))
     else:
         print("\n\n".join("\n".join(_text(entry)) for entry in found))
     return 0

@@ -32,7 +32,7 @@ from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Finding
 from ovnbridge.operations.foreign import foreign_entries
 from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, why
 from ovnbridge.operations.live import SECONDS, Unreadable, loaded, open_connection
-from ovnbridge.operations.words import change_text, key_text, write_text
+from ovnbridge.operations.words import as_json, change_text, key_text, write_text
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.file import FileDatabase
 from ovnbridge.ovsdb.transport import TlsFiles
@@ -98,7 +98,7 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
     findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     if values.output == "json":
         document = report(findings, southbound=southbound is not None, node=values.node, fix=asked)
-        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(as_json(document))
     else:
         print(text(findings, unseen=unseen, fix=asked))
     return _FINDINGS if any(finding.severity != "note" for finding in findings) else 0

@@ -19,6 +19,11 @@ _LONGEST: Final = 160
 """Characters of a value in a line for people; JSON has all."""
 
 
+def as_json(value: Any) -> bytes:
+    """What `--output json` prints. Counts of IPv6 subnets do not fit 64 bits."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def key_text(key: Key | Sequence[Any]) -> str:
     """A natural key in one line."""
     return key if isinstance(key, str) else " | ".join(str(part) for part in key)

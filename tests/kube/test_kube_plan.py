@@ -14,6 +14,7 @@ from ovnbridge.kube.plan import PlanError, Write, plan_writes, replacing
 from ovnbridge.model.crd.address import Vip, VipStatus
 from ovnbridge.model.crd.base import Condition
 from ovnbridge.model.crd.subnet import Subnet, SubnetSpec, SubnetStatus
+from ovnbridge.model.crd.underlay import NodeNetworkCondition, ProviderNetwork, ProviderNetworkStatus
 from ovnbridge.model.kube import Node
 from ovnbridge.model.meta import ObjectMeta
 
@@ -216,6 +217,18 @@ def test_a_transition_moves_both_times() -> None:
     after = stamped(before, condition(status="False", reason="R"))
     assert after is not None
     assert (after["lastTransitionTime"], after["lastUpdateTime"]) == (NOW, NOW)
+
+
+def test_conditions_of_several_nodes_are_told_apart() -> None:
+    """A.8: those of a ProviderNetwork are about one node each; others it would be written for ever."""
+    ready = [NodeNetworkCondition(type="Ready", status="True", node=node, last_update_time=OLD) for node in "ab"]
+    actual = ProviderNetwork(
+        metadata=ObjectMeta(name="n", uid="u1"), status=ProviderNetworkStatus(conditions=(*ready,))
+    )
+    fresh = [msgspec.structs.replace(one, last_update_time="") for one in ready]
+    assert plan(actual, Status("ProviderNetwork", "n", ProviderNetworkStatus(conditions=(*fresh,)))) == ()
+    (write,) = plan(actual, Status("ProviderNetwork", "n", ProviderNetworkStatus(conditions=(*fresh,), vlans=("v",))))
+    assert [c["lastUpdateTime"] for c in write.body["status"]["conditions"]] == [OLD, OLD]
 
 
 def test_a_status_change_beside_the_conditions_keeps_their_times() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ovnbridge.engine.desired import DesiredStore, UnitKey
 from ovnbridge.engine.diff import ActualRow, Change, Delete, Differ, Insert, Mutate, Update, same
-from ovnbridge.engine.items import Item, Member, Row
+from ovnbridge.engine.items import STANDS, Item, Member, Row
 from ovnbridge.model.ovn import NORTHBOUND, Ref
 from ovnbridge.ovsdb.file import read_file
 from ovnbridge.ovsdb.schema import DatabaseSchema
@@ -275,6 +275,31 @@ def test_owned_map_members() -> None:
     assert bench.differ.diff("Load_Balancer", "lb", some) == bench.differ.diff("Load_Balancer", "lb")
     bench.commit()
     assert bench.memory.snapshot()["Load_Balancer", "lb"][0]["vips"] == {"1:80": "c"}
+
+
+def test_members_that_stand_where_they_are() -> None:
+    """Neither added, nor removed while somebody says that they stand; with other members they do not interfere."""
+    ports = [switch("s"), *(port(name, "s") for name in "abc")]
+    bench = Bench(*ports, group("g"), member("g", "a"))
+    stands = Member("Port_Group", "g", "ports", Ref("Logical_Switch_Port", "b"), STANDS)
+
+    def held() -> set[str]:
+        return {name for _, name in bench.memory.snapshot()["Port_Group", "g"][0]["ports"]}
+
+    bench.want(*ports, group("g"), member("g", "a"), stands)
+    bench.commit()
+    assert held() == {"a"}
+    bench.want(*ports, group("g"), member("g", "a"), member("g", "b"))
+    bench.commit()
+    bench.desired.take_touched()
+    bench.want(*ports, group("g"), stands)
+    some = bench.desired.take_touched().rows["Port_Group", "g"]
+    assert bench.differ.diff("Port_Group", "g", some) == bench.differ.diff("Port_Group", "g")
+    bench.commit()
+    assert held() == {"b"}
+    bench.want(*ports, group("g"))
+    bench.commit()
+    assert held() == set()
 
 
 def test_members_of_rows_that_nobody_desires() -> None:

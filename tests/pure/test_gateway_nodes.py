@@ -45,6 +45,13 @@ def test_node_local_dns() -> None:
     assert not [match for match in policies(cluster, 30000) if "src" in match]
 
 
+def test_no_node_local_dns_for_a_family_of_which_the_node_has_no_address() -> None:
+    """As Kube-OVN does; the specification says nothing."""
+    cluster = ready(node("n-2", "192.168.0.12"), node_local_dns_ip="169.254.20.10,fd00::53")
+    made = {match for match in policies(cluster, 30000) if "src" in match and "n.2" in match}
+    assert made == {"ip4.src == $node.n.2_ip4 && ip4.dst == 169.254.20.10"}
+
+
 def test_both_families_of_a_centralized_subnet() -> None:
     central = subnet("s1", cidrBlock="10.17.0.0/24,fd17::/112", gatewayType="centralized", gatewayNode="n-2,n-1")
     made = policies(ready(central), 29000)

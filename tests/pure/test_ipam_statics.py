@@ -215,6 +215,33 @@ def test_a_north_gateway() -> None:
     assert ("Logical_Router_Policy", key) not in cluster.memory.row_keys()
 
 
+@pytest.mark.parametrize(
+    ("gateway", "left"), [("10.22.0.60", "ip4.src == 10.22.0.61"), ("fd22::60", "ip6.src == fd22::61")]
+)
+def test_a_north_gateway_is_for_addresses_of_its_family(gateway: str, left: str) -> None:
+    """D.2.3: the match is `ipX.src`."""
+    cluster = ready(pod("b/q", "n-2", ip_address="10.22.0.61,fd22::61", north_gateway=gateway))
+    made = {key: row for (table, key), (row,) in cluster.memory.snapshot().items() if table == "Logical_Router_Policy"}
+    ways = {key[2]: row["nexthops"] for key, row in made.items() if key[1] == 29250}
+    assert ways == {left: {gateway}}
+
+
+def test_a_north_gateway_without_an_address_of_its_family() -> None:
+    cluster = ready(pod("a/q", "n-2", north_gateway="fd22::60"))
+    assert not any(t == "Logical_Router_Policy" and k[1] == 29250 for t, k in cluster.memory.row_keys())
+    assert "annotation ovn.kubernetes.io/north_gateway is fd22::60, and the pod has no IPv6 address" in str(
+        events(cluster, "Pod", "a/q")
+    )
+
+
+def test_a_north_gateway_is_nothing_to_a_physical_gateway() -> None:
+    """D.3, second stage: only where the gateway is a router's (vlan == "" or logicalGateway)."""
+    place = subnet("u1", cidrBlock="10.60.0.0/24", vlan="v", u2oInterconnection=True)
+    cluster = ready(*underlay(), place, pod("a/q", "n-2", logical_switch="u1", north_gateway="10.60.0.9"))
+    assert cluster.row("Logical_Switch_Port", "q.a")
+    assert not any(t == "Logical_Router_Policy" and k[1] == 29250 for t, k in cluster.memory.row_keys())
+
+
 # -- recovery and edits
 
 

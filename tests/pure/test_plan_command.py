@@ -188,6 +188,18 @@ def test_an_empty_database_is_built_completely(tmp_path: Path, capsys: pytest.Ca
     assert report["summary"]["kubernetes"] == 0
 
 
+def test_counts_beyond_64_bits_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A /64 has more addresses than an integer of JSON libraries holds."""
+    wide = {"apiVersion": "kubeovn.io/v1", "kind": "Subnet", "metadata": {"name": "wide", "uid": "u"}}
+    objects = json.loads((PARITY / "01-basics" / "k8s.json").read_text())
+    objects["subnets"].append({**wide, "spec": {"cidrBlock": "fd99::/64"}})
+    (tmp_path / "objects.json").write_text(json.dumps(objects))
+    assert main(plan(tmp_path, PARITY / "01-basics" / "nb.db")) == 2
+    operations = json.loads(capsys.readouterr().out)["operations"]
+    written = [o["body"] for o in operations if o.get("kind") == "Subnet" and o["key"] == "wide"]
+    assert any(body.get("status", {}).get("v6availableIPs") == 2**64 for body in written)
+
+
 def test_unreadable_inputs_are_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(plan(tmp_path, PARITY / "01-basics" / "nb.db")) == 1
     assert "no YAML or JSON files" in capsys.readouterr().err

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ovnbridge.compile.nets import Element, elements
 from ovnbridge.compile.options import Options
+from ovnbridge.model.ovn import Ref
 from tests.support.addresses import (
     BASE,
     S1,
@@ -22,7 +25,7 @@ from tests.support.addresses import (
     subset,
     with_notes,
 )
-from tests.support.cluster import Cluster, Json, pod, subnet, vpc
+from tests.support.cluster import Cluster, Json, pod, subnet, underlay, vpc
 
 NETWORKS, DEFAULT = "k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"
 OVN = {"cniVersion": "0.3.1", "type": "kube-ovn", "server_socket": "/run/x.sock", "provider": "net.a.ovn"}
@@ -321,3 +324,42 @@ def test_a_family_and_rates_are_checked_for_every_network() -> None:
         assert "net.a.ovn.kubernetes.io/" in said
         assert address(cluster, f"{name}.a")
         assert not address(cluster, f"{name}.a.net.a.ovn")
+
+
+@pytest.mark.parametrize("note", ["eip", "snat", "north_gateway"])
+def test_no_port_of_a_pod_with_its_own_way_out_leaves_through_its_node(note: str) -> None:
+    """D.3, second stage: the pod is not in `<subnet>.<node>` groups, whatever network it is."""
+    attached = subnet("s9", cidrBlock="10.29.0.0/24", provider="net.a.ovn")
+    here = networked("a/p", "net", **{f"ovn.kubernetes.io__{note}": "10.21.0.9"})
+    cluster = ready(attached, NET, here)
+    assert cluster.row("Port_Group", "node.n.1")["ports"] == {
+        ("Logical_Switch_Port", name) for name in ("p.a", "p.a.net.a.ovn")
+    }
+    assert cluster.row("Port_Group", "s9.n.1")["ports"] == cluster.row("Port_Group", "s1.n.1")["ports"] == frozenset()
+
+
+def test_who_is_in_a_nodes_group_by_one_of_two_rules_only_stays() -> None:
+    """D.3 puts ports into `node.<node>` when pods are routed, D.4 others every minute: those of pods in a vlan. A
+    takeover leaves what it finds, until the port has moved to another node."""
+    place = subnet("u1", cidrBlock="10.60.0.0/24", vlan="v")
+    here = set_pod("a/web-0", "n-1", logical_switch="u1")
+    cluster = ready(*underlay(), place, stateful_set("a/web", 1, logical_switch="u1"), here)
+
+    def members(node: str) -> set[tuple[str, str]]:
+        return set(cluster.row("Port_Group", f"node.{node}")["ports"])
+
+    assert members("n.1") == set(), "parity 07"
+    port = ("Logical_Switch_Port", "web-0.a")
+    uuid = cluster.memory.uuid_of(Ref(*port))
+
+    def probed(content: dict[str, dict[str, dict[str, Any]]]) -> None:
+        row = next(r for r in content["Port_Group"].values() if r["name"] == "node.n.1")
+        row["ports"] = frozenset({uuid})
+
+    cluster.database.edit(probed)
+    cluster.start()
+    assert cluster.run() == []
+    assert members("n.1") == {port}
+    cluster.delete("Pod", "a/web-0").apply(set_pod("a/web-0", "n-2", logical_switch="u1")).run()
+    assert members("n.1") == members("n.2") == set()
+    assert cluster.memory.uuid_of(Ref(*port)) == uuid

@@ -487,6 +487,16 @@ def test_dhcp_options_of_a_port(of_subnet: Json, notes: dict[str, str], v4: str 
         assert ("s1", "IPv4", "p.app") not in keys(cluster, "DHCP_Options")
 
 
+def test_dhcp_of_an_interconnected_underlay_leads_to_the_router() -> None:
+    """As in Kube-OVN; the specification says "the gateway" only, which is the router's address where u2o is active."""
+    here = pod("app/p", "n-1", logical_switch="s1", **{"dhcp-v4-options": "lease_time=7"})
+    cluster = ready(*underlay(), subnet("s1", **U2O, enableDHCP=True), here)
+    for port in ("", "p.app"):
+        options = cluster.row("DHCP_Options", ("s1", "IPv4", port))["options"]
+        assert options["router"] == status(cluster, "s1")["u2oInterconnectionIP"] != "10.17.0.1"
+    assert cluster.get("Pod", "app/p")["metadata"]["annotations"]["ovn.kubernetes.io/gateway"] == "10.17.0.1"
+
+
 @pytest.mark.parametrize(
     ("spec", "configs"),
     [

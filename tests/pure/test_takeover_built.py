@@ -493,6 +493,8 @@ def test_the_rows_are_looked_at(
     spoilt = 0
     for table, rows in site.nb.items():
         for row in rows[known.get(table, 0) :]:
+            if row.get("priority") == 30050:
+                continue  # whose ids stand, see `compile/u2o.py`
             row["external_ids"]["strange"] = "yes"
             spoilt += 1
     found = [o for o in plan(site, tmp_path, capsys) if o["target"] != "kubernetes"]

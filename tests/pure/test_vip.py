@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.addresses import address, events, notes, port, ready, set_pod, stateful_set, subset, vip
-from tests.support.cluster import Cluster, Json, merged, pod, subnet, vpc
+from tests.support.cluster import Cluster, Json, merged, pod, subnet, underlay, vpc
 
 VENDOR = {"vendor": "kube-ovn", "ls": "s1"}
 
@@ -388,3 +388,12 @@ def test_counts_of_a_dual_stack_subnet() -> None:
     assert (found["v4usingIPs"], found["v6usingIPs"]) == (2, 2)
     assert (found["v4availableIPs"], found["v6availableIPs"]) == (254 - 1 - 2, 2**16 - 2 - 1 - 2)
     assert found["v6usingIPrange"] == "fd22::2"
+
+
+def test_a_load_balancers_address_waits_for_the_router_of_an_interconnected_underlay() -> None:
+    """D.13: it answers with the router's MAC, which is drawn with the router's address (D.2)."""
+    place = subnet("u1", cidrBlock="10.60.0.0/24", vlan="v", u2oInterconnection=True)
+    cluster = ready(vip("lb", "u1", type="switch_lb_vip"), *underlay(), place)
+    told = cluster.get("Vip", "lb")
+    macs = {told["spec"]["macAddress"], told["status"]["mac"]}
+    assert macs == {cluster.row("Logical_Router_Port", "ovn-cluster-u1")["mac"]}
