@@ -1,8 +1,8 @@
 """A VPC's ports on external switches, their gateway chassis and BFD session (spec A.2, D.5, H.3).
 
-The address of a port is an OvnEip `<vpc>-<subnet>` of type lrp: it is asked for here and used as soon as it says an
-address, which is its user's to give as long as EIPs are not compiled (spec D.14). The default VPC's own external switch
-is another feature's (spec D.18): its rows are left as they are.
+The address of a port is an OvnEip `<vpc>-<subnet>` of type lrp: it is made here when the subnet is there, and used as
+soon as it says an address, which is its user's to give as long as EIPs are not compiled (spec D.14). The default VPC's
+own external switch is another feature's (spec D.18): its rows are left as they are.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def external_ports(reader: Reader, vpc: Vpc) -> Iterator[Item]:
     made = attachments(reader, vpc, opts)
     for subnet, found in made.items():
         name = router_port_name(router, subnet)
-        yield Object("OvnEip", name, _eip(name, subnet))
+        if reader.get("Subnet", subnet) is not None or reader.get("OvnEip", name) is not None:
+            yield Object("OvnEip", name, _eip(name, subnet))
         if isinstance(found, Attachment):
             order = found.chassis
             if subnet == opts.external_gateway_switch and _wants_bfd(vpc, opts):

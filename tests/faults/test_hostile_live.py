@@ -77,7 +77,7 @@ class Stand(Harness):
                 assert self._controller.poll() is None, self._output()[-3000:]
                 last = found
                 await asyncio.sleep(0.2)
-                print(what, len(last), str(last[:3])[:500])
+                print(f"{what}: {len(last)}, as {str(last[0])[:200]}")
 
 
 def silent(obj: Json, now: Object, warned: set[tuple[str, str, str]], ports: set[str], routers: set[str]) -> bool:
@@ -132,7 +132,7 @@ async def test_the_controller_stands_hostile_objects(seed: int) -> None:
         await at.eventually(unanswered, "objects of which nothing is said")
         await settled(at)
         after = await at.snapshot()
-        for table in ("Logical_Switch_Port", "Logical_Router_Port", "Logical_Router", "ACL"):
+        for table in ("Logical_Switch_Port", "Logical_Router_Port", "ACL"):
             assert set(before[table]) <= set(after[table]), "what is healthy is as it was"
         assert "Traceback" not in at._controller_log.read_text(errors="replace")
         at.delete("a", "canary")
