@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHIM := build/cni-shim/kube-ovn
 PYTEST := $(BIN)/python -m pytest
+# Files in their order (those that take long come first), two at a time.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help system demo test test-full lint kube bench lock crds clean
@@ -36,7 +38,7 @@ demo: system $(VENV)/.installed $(SHIM)
 	@$(BIN)/ovnbridge lab run --nodes 3 examples/first-light.yaml
 
 test: system $(VENV)/.installed $(SHIM)
-	@$(PYTEST) -m "not slow and not real_kubernetes"
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not real_kubernetes"
 
 test-full: system $(VENV)/.installed $(SHIM) kube
 	@$(PYTEST) -m "slow or real_kubernetes"

@@ -11,14 +11,14 @@ class Backoff:
     def __init__(self, *, first: float, longest: float, random_source: random.Random | None = None) -> None:
         self._first = first
         self._longest = longest
-        self._random = random_source or random.Random()
+        self._uniform = random_source.uniform if random_source is not None else random.uniform
         self.failures = 0
 
     def next(self) -> float:
         """Seconds to wait after one more failure: between half of the step and the whole."""
         step = min(self._longest, self._first * 2.0 ** min(self.failures, 32))
         self.failures += 1
-        return step * self._random.uniform(0.5, 1.0)
+        return step * self._uniform(0.5, 1.0)
 
     def reset(self) -> None:
         """Something worked."""

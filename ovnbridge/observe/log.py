@@ -48,7 +48,7 @@ class Bounded(logging.Filter):
 
 
 def configure(*, verbosity: int = 0, json: bool = False) -> None:
-    """Send all logs to standard error. `verbosity` as klog's -v: 3 and more is debug, negative is warnings only."""
+    """Send all logs to standard error. `verbosity` as klog's -v: 3 and more is debug, -1 warnings only, -2 errors."""
     timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -74,7 +74,8 @@ def configure(*, verbosity: int = 0, json: bool = False) -> None:
     handler.addFilter(Bounded())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbosity >= 3 else logging.INFO if verbosity >= 0 else logging.WARNING)
+    quiet = {-1: logging.WARNING, -2: logging.ERROR}
+    root.setLevel(logging.DEBUG if verbosity >= 3 else quiet.get(verbosity, logging.INFO))
     for noisy in ("asyncio", "aiohttp.access", "kubernetes_asyncio", "pyroute2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

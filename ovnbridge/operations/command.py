@@ -74,7 +74,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _runner(command: Callable[[argparse.Namespace], Coroutine[Any, Any, int]]) -> Callable[[argparse.Namespace], int]:
     def run(values: argparse.Namespace) -> int:
-        configure(verbosity=-1)
+        configure(verbosity=-2)  # what cannot be read is told by the command itself
         try:
             return asyncio.run(command(values))
         except InputError as error:

@@ -138,13 +138,13 @@ async def test_a_missing_right_is_said_at_once(northbound: ovsdb.Server, tmp_pat
 
 
 async def test_rows_of_tables_that_are_not_looked_at(cluster: Path, northbound: ovsdb.Server) -> None:
-    """NAT rows and a load balancer's VIP: of features that are not built; a plan that hid them would mislead."""
-    ovsdb.nbctl(northbound, "lr-add", "r", "--", "lr-nat-add", "r", "snat", "192.0.2.1", "10.0.0.0/8")
+    """Meters and a load balancer's VIP: of features that are not built; a plan that hid them would mislead."""
+    ovsdb.nbctl(northbound, "lr-add", "r", "--", "meter-add", "m", "drop", "10", "kbps")
     ovsdb.nbctl(northbound, "lb-add", "cluster-tcp-loadbalancer", "10.96.0.1:443", "192.0.2.7:6443")
     _, out, err = await run("plan", "--output=json", kubeconfig=cluster, nb=northbound.remote)
     summary = json.loads(out)["summary"]
     assert err == ""
-    assert summary["northbound"]["foreign"] == {"Logical_Router": 1, "NAT": 1}
+    assert summary["northbound"]["foreign"] == {"Logical_Router": 1, "Meter": 1}
     (entries,) = summary["foreign_entries"]
     assert entries == {
         "table": "Load_Balancer",
@@ -154,7 +154,7 @@ async def test_rows_of_tables_that_are_not_looked_at(cluster: Path, northbound: 
     }
     _, out, _ = await run("doctor", "--output=json", kubeconfig=cluster, nb=northbound.remote)
     notes = {(f["check"], *f["objects"]) for f in json.loads(out)["findings"] if f["severity"] == "note"}
-    assert {("foreign-rows", "NAT"), ("foreign-entries", "Load_Balancer cluster-tcp-loadbalancer")} <= notes
+    assert {("foreign-rows", "Meter"), ("foreign-entries", "Load_Balancer cluster-tcp-loadbalancer")} <= notes
 
 
 async def test_the_doctor_reaches_southbound_by_tls(cluster: Path, northbound: ovsdb.Server, short: Path) -> None:

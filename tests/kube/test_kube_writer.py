@@ -533,7 +533,8 @@ async def test_a_status_waits_for_its_commit(custom: Connection, server: ApiServ
 async def test_metadata_and_status_are_two_requests_and_vips_one(
     custom: Connection, server: ApiServer, start: Start
 ) -> None:
-    await custom.create(VIPS, "", {"apiVersion": "kubeovn.io/v1", "kind": "Vip", "metadata": {"name": "v"}, "spec": {}})
+    vip = {"apiVersion": "kubeovn.io/v1", "kind": "Vip", "metadata": {"name": "v"}, "spec": {"subnet": "s"}}
+    await custom.create(VIPS, "", vip)
     await custom.create(
         SUBNETS,
         "",

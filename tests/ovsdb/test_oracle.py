@@ -183,7 +183,8 @@ class Shadow:
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Server]:
-    with directory() as path:
+    with directory() as path, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ovnbridge.ovsdb.client._LAST_DELAY", 0.1)  # a server that restarts every second is waited for
         schema = Path(path) / "schema"
         schema.write_text(json.dumps(SCHEMA))
         server = Server.standalone(path, schema)
