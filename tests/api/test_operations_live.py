@@ -144,7 +144,7 @@ async def test_rows_of_tables_that_are_not_looked_at(cluster: Path, northbound: 
     _, out, err = await run("plan", "--output=json", kubeconfig=cluster, nb=northbound.remote)
     summary = json.loads(out)["summary"]
     assert err == ""
-    assert summary["northbound"]["foreign"] == {"Logical_Router": 1, "Meter": 1}
+    assert summary["northbound"]["foreign"] == {"Logical_Router": 1, "Meter": 1, "Meter_Band": 1}
     (entries,) = summary["foreign_entries"]
     assert entries == {
         "table": "Load_Balancer",
