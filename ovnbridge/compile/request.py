@@ -78,7 +78,7 @@ def annotation_problem(pod: Pod, net: Net) -> str:
 
 def _pool_problems(text: str, cidr: str) -> list[str]:
     """What is wrong with a list of addresses in annotation ip_pool; an IPPool's name is checked where it is used."""
-    if not is_list(text):
+    if not text or not is_list(text):
         return []
     wrong = [part for group in text.split(";") for part in group.split(",") if not address.host_family(part.strip())]
     if wrong:
@@ -92,6 +92,8 @@ def _pool_problems(text: str, cidr: str) -> list[str]:
 
 def _twice(group: str, suffix: str) -> list[str]:
     """What is wrong with addresses for one interface, which has one of each family (spec F.5)."""
+    if "," not in group:
+        return []
     families = [version for part in group.split(",") if (version := address.family(part.strip()))]
     if len(set(families)) == len(families):
         return []

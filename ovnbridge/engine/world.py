@@ -85,8 +85,8 @@ class World:
         else:
             rows[key] = value
         if old is None or value is None:
-            self._changes[Cell(f"keys:{table}", "")] = None
-        self._changes[Cell(table, key)] = None
+            self._changes[cell((f"keys:{table}", ""))] = None
+        self._changes[cell((table, key))] = None
         for index in self._by_table.get(table, ()):
             self._reindex(index, key, old, value)
         return True
@@ -134,10 +134,11 @@ class World:
         return twin
 
     def _reindex(self, index: Index | Catalogue, key: str, old: Any | None, new: Any | None) -> None:
-        before = dict.fromkeys(index.entries(key, old)) if old is not None else _NOTHING
-        after = dict.fromkeys(index.entries(key, new)) if new is not None else _NOTHING
-        if before == after:
+        went = index.entries(key, old) if old is not None else ()
+        came = index.entries(key, new) if new is not None else ()
+        if went == came or not (went or came):  # mostly nothing
             return
+        before, after = dict.fromkeys(went), dict.fromkeys(came)
         found = self._indexes[index.name]
         for entry, thing in (pair for pair in before if pair not in after):
             things = found[entry]
@@ -146,12 +147,12 @@ class World:
                 del things[thing]
                 if not things:
                     del found[entry]
-                self._changes[Cell(f"index:{index.name}", entry)] = None
+                self._changes[cell((f"index:{index.name}", entry))] = None
         for entry, thing in (pair for pair in after if pair not in before):
             things = found.setdefault(entry, {})
             things[thing] = things.get(thing, 0) + 1
             if things[thing] == 1:
-                self._changes[Cell(f"index:{index.name}", entry)] = None
+                self._changes[cell((f"index:{index.name}", entry))] = None
 
 
 _NOTHING: Mapping[Any, int] = {}

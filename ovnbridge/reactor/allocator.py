@@ -86,6 +86,8 @@ class Allocator:
         self._pending: dict[str, AddressRequest] = {}
         self._ended: dict[str, str] = {}
         """Owner → uid of the IP object whose deletion has been asked for."""
+        self._replacing: set[str] = set()
+        """Owners of leases that have given up addresses, until their object says so."""
         self._dirty: OrderedDict[str, None] = OrderedDict()
         self._refused: dict[str, dict[str, OrderedDict[str, None]]] = {}
         """Subnet → reason → owners that were refused, in the order in which they came."""
@@ -114,8 +116,9 @@ class Allocator:
     def _unedited(self, owner: str, ip: IP) -> IP:
         """The lease as it counts: addresses that an object has said once do not change, unless we exchange them."""
         known, before = self._world.get("IP", owner), self._world.get(EDITED, owner)
-        granted = self._world.get(GRANT, owner) == lease_value(ip)
-        if granted or not isinstance(known, IP) or known.metadata.uid != ip.metadata.uid or not addressed(known):
+        if not isinstance(known, IP) or known.metadata.uid != ip.metadata.uid or not addressed(known):
+            known = None
+        if known is None or self._world.get(GRANT, owner) == lease_value(ip):
             self._world.put(EDITED, owner, None)
             return ip
         right = unedited(known, before)
@@ -141,9 +144,11 @@ class Allocator:
 
     def _observe(self, owner: str, lease: Lease | None, gone: bool) -> None:
         pending = self._pending.get(owner)
-        replaced = self.ledger.release(_replaced(owner))
-        if replaced is not None:
-            self._freed(replaced.subnet)
+        if owner in self._replacing:
+            self._replacing.discard(owner)
+            replaced = self.ledger.release(_replaced(owner))
+            if replaced is not None:
+                self._freed(replaced.subnet)
         if lease is not None:
             self._pending.pop(owner, None)
             self._world.put(GRANT, owner, None)
@@ -286,6 +291,7 @@ class Allocator:
             # What it gives up is nobody else's before its object says so.
             v4, v6 = ("" if old == new else old for old, new in ((before.v4, decision.v4), (before.v6, decision.v6)))
             self.ledger.restore(_replaced(owner), Lease(before.subnet, v4, v6))
+            self._replacing.add(owner)
             self._world.put(GRANT, owner, decision)
             self._answered(owner)
             self._usage_stale(decision.subnet)
