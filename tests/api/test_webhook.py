@@ -373,7 +373,7 @@ BASICS = [
 RULES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     # spec F.1, by number
     (crd("Subnet", "n", vlan="vl", gateway="10.2.0.1"), ("gateway",)),
-    (crd("Subnet", "n", **C, gateway="10.3.0.1"), ("gateway", "10.3.0.1", "10.2.0.0/24")),
+    (crd("Subnet", "n", **C, gateway="10.3.0.1"), ("spec.gateway", "cidrBlock")),
     (crd("Subnet", "n", **C, gateway="10.2.0.255"), ("gateway", "10.2.0.255")),
     (crd("Subnet", "n", cidrBlock="10.2.0.1/32"), ("10.2.0.1/32",)),
     (crd("Subnet", "n", cidrBlock="127.0.0.0/24"), ("cidrBlock", "127.0.0.0/8")),
@@ -433,7 +433,7 @@ RULES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     (crd("Vip", "n", subnet="ovn-default", v4ip="x"), ("v4ip",)),
     (crd("Vip", "n", subnet="ovn-default", v4ip="10.9.0.9"), ("spec.v4ip", "10.1.0.0/16")),
     (crd("Vip", "n", subnet="ovn-default", v4ip="10.1.0.5"), ("spec.v4ip", "ip p.default")),
-    (crd("IPPool", "n", subnet="ovn-default", ips=["x"]), ("ips", "'x'")),
+    (crd("IPPool", "n", subnet="ovn-default", ips=["x"]), ("spec.ips[0]", '"x"')),
     (crd("IPPool", "n", subnet="ovn-default", ips=["10.9.0.0/24"]), ("ips", "10.1.0.0/16")),
     (crd("IPPool", "n", subnet="ovn-default", ips=["10.1.0.105"]), ("spec.ips", "ippool pool")),
     (crd("Vlan", "n", id=10, provider="pn"), ("spec.id", "vlan vl")),
