@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ovnbridge.observe.metrics import Metrics
 
-_INTERVAL = 0.05
+_INTERVAL = 0.1
 # A pod leaves dozens of containers behind; Python's own 700 would have the collector run all the time, and look at what
 # is only in flight. The last two bound what one collection looks at, and so how long it stops the loop.
 _THRESHOLDS = (5_000, 4, 2)
@@ -20,7 +20,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 async def watch_loop(metrics: Metrics) -> None:
-    """Observe every 50 ms by how many seconds the loop wakes up too late (`ovnbridge_loop_lag_seconds`)."""
+    """Observe every 100 ms by how many seconds the loop wakes up too late (`ovnbridge_loop_lag_seconds`)."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + _INTERVAL
