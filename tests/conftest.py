@@ -1,7 +1,7 @@
 """Hypothesis profiles: `ci` for every run, `long` for `make test-full` (--hypothesis-profile=long).
 
-`ci` draws the same examples in each run, so that what lands does not depend on luck; `long` draws others each time. `ci`
-does not shrink: where an example is a whole cluster or restarts a server, shrinking takes minutes.
+`ci` draws the same examples in each run, so that what lands does not depend on luck; `long` draws others each time.
+`ci` does not shrink: where an example is a whole cluster or restarts a server, shrinking takes minutes.
 """
 
 from __future__ import annotations

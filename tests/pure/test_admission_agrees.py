@@ -22,6 +22,7 @@ from tests.support.cluster import Cluster, Json, key_of
 MAY_PASS = re.compile(
     r"(subnet|vpc|vlan|vip|ippool|namespace) '?\S*'? (does not exist|is not valid)"  # may be the next in the manifest
     r"|^NoReadyGateway: |^VpcIncomplete: "  # the state of nodes and of other objects
+    r"|OvnEip \S+ has no address|needs the router to be attached to"
     r"|NoAvailableAddress|no node that it selects has a chassis|MAC \S+ .* used"  # changes with the cluster
 )
 """Warnings that do not say that the object is wrong."""
