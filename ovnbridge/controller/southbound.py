@@ -32,19 +32,19 @@ class Southbound:
         self, database: Replicated, world: World, desired: DesiredStore, changed: Callable[[set[RowKey], bool], None]
     ) -> None:
         self.replica = Replica(database, SOUTHBOUND)
-        self._database = database
+        self.database = database
         self._world = world
         self._changed = changed
         self._touched: set[RowKey] = set()
         self._schema: DatabaseSchema | None = None
         self._facts = RowFacts(world, self.replica.key_of)
-        self._differ = Differ(desired=desired, actual=self.replica, facts=SOUTHBOUND, owns=self._owns)
+        self._differ = Differ(desired=desired, actual=self.replica, facts=SOUTHBOUND, owns=self.owns)
         self.replica.subscribe(self._touched.update)
         database.subscribe(self._database_changed)  # after the replica, which knows the keys by then
 
     def schema(self) -> dict[str, bool]:
         """What the server can hold, `TABLE.column`; nothing while there is no server."""
-        known = self._database.schema
+        known = self.database.schema
         if known is None:
             return {}
         columns = ((t.name, c) for t in SOUTHBOUND.values() for c in t.columns)
@@ -54,8 +54,8 @@ class Southbound:
         touched = self._touched.copy()
         self._touched.clear()
         self._facts.follow(changes)
-        fresh = self._database.schema is not self._schema
-        self._schema = self._database.schema
+        fresh = self.database.schema is not self._schema
+        self._schema = self.database.schema
         self._changed(touched, fresh)
 
     def diff(self, table: str, key: Key) -> list[Change]:
@@ -70,7 +70,8 @@ class Southbound:
         """Keys of all rows that may be left over."""
         return [(CHASSIS, key) for key in self.replica.keys(CHASSIS)]
 
-    def _owns(self, table: str, row: ActualRow) -> bool:
+    def owns(self, table: str, row: ActualRow) -> bool:
+        """Whether a row that nobody desires is ours to delete."""
         return table == CHASSIS and left_over(self._world.get, str(row.columns["name"]), registered(row.columns))
 
 

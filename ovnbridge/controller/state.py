@@ -146,6 +146,13 @@ class ControllerState:
         tables = self._database.schema.tables if self._database.schema is not None else ()
         return next((t for t in tables if t.lower() == name.lower() and t not in NORTHBOUND), None)
 
+    def replica_of(self, table: str) -> Replica:
+        """The replica that has the table, which is SB's only when that is followed."""
+        if table not in SOUTHBOUND:
+            return self.replica
+        assert self.southbound is not None
+        return self.southbound.replica
+
     def describe_schema(self) -> None:
         """Put what the server's schema can hold into the World (feature gating)."""
         schema = self._schema = self._database.schema
@@ -250,6 +257,8 @@ class ControllerState:
 
     def owns(self, table: str, row: ActualRow) -> bool:
         """Whether a row that nobody desires is ours to delete."""
+        if table in SOUTHBOUND:
+            return self.southbound is not None and self.southbound.owns(table, row)
         parent = self.replica.key_of(*row.parent) if row.parent is not None else None
         nat = table == "Logical_Router_Static_Route" and parent is not None and self._translated(parent, row)
         return owns(table, row, self.engine.desired.held, parent or "", nat=nat)

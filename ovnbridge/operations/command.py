@@ -7,11 +7,11 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ovnbridge.controller import ControllerState
+from ovnbridge.controller import SB_COLUMNS, ControllerState
 from ovnbridge.observe.log import configure
 from ovnbridge.operations import doctor
 from ovnbridge.operations.dry_run import dry_run
@@ -21,15 +21,16 @@ from ovnbridge.operations.explain import (
     find_kind,
     find_table,
     object_key,
+    of_southbound,
     rows_named,
     unknown,
 )
 from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, from_files
 from ovnbridge.operations.live import from_cluster
 from ovnbridge.operations.report import PlanReport
-from ovnbridge.operations.words import as_json, key_text
+from ovnbridge.operations.words import as_json, key_text, not_examined
 from ovnbridge.roles.controller_flags import FLAGS, compile_options, flag_problems
-from ovnbridge.roles.ovn import northbound_remotes, tls_files
+from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.settings import FLAGS_VARIABLE, KLOG_FLAGS, parse
 
 _FAILED = 1
@@ -62,6 +63,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from-dir", type=Path, help="read objects from the YAML and JSON files of this directory")
     parser.add_argument("--nb", help="NB database: with --from-dir a file (or its JSON dump), else remotes")
+    parser.add_argument("--sb", default="", help="SB database: with --from-dir a file (or its JSON dump), else remotes")
     parser.add_argument("--kubeconfig", default="", help="cluster to read when there is no --from-dir")
     parser.add_argument("--output", choices=("text", "json"), default="text")
 
@@ -100,15 +102,22 @@ def _settings(values: argparse.Namespace) -> argparse.Namespace:
     return settings
 
 
-async def _state(values: argparse.Namespace) -> tuple[ControllerState, Notes, argparse.Namespace]:
+async def _state(
+    values: argparse.Namespace, sb_columns: Mapping[str, Sequence[str]] = SB_COLUMNS
+) -> tuple[ControllerState, Notes, argparse.Namespace]:
     settings = _settings(values)
     if values.from_dir is not None:
         if not values.nb:
             raise InputError("--from-dir needs --nb FILE")
-        state, notes = await from_files(values.from_dir, Path(values.nb))
+        sb = Path(values.sb) if values.sb else None
+        state, notes = await from_files(values.from_dir, Path(values.nb), sb, sb_columns)
     else:
         state, notes = await from_cluster(
-            values.kubeconfig, northbound_remotes(values.nb or settings.ovn_nb_addr), tls_files(settings)
+            values.kubeconfig,
+            northbound_remotes(values.nb or settings.ovn_nb_addr),
+            southbound_remotes(values.sb or settings.ovn_sb_addr),
+            sb_columns,
+            tls_files(settings),
         )
     for warning in notes.warnings:
         print(f"ovnbridge: ignored: {warning}", file=sys.stderr)
@@ -130,9 +139,14 @@ async def _plan(values: argparse.Namespace) -> int:
 
 
 async def _explain(values: argparse.Namespace) -> int:
-    state, _, settings = await _state(values)
+    state, notes, settings = await _state(values)
     await dry_run(state, compile_options(settings))
     kind, table = find_kind(values.what), find_table(values.what)
+    if notes.unseen and of_southbound(table, kind):
+        said = not_examined(notes.unseen)
+        if table is not None:
+            raise InputError(said)
+        print(f"ovnbridge: {said}", file=sys.stderr)
     if table is not None:
         found = [explain_row(state, row) for row in rows_named(state, table, values.name)]
     elif kind is not None:

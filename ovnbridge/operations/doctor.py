@@ -13,14 +13,13 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import aiohttp
 import msgspec
 import orjson
 
-from ovnbridge.controller import KINDS, ControllerState
+from ovnbridge.controller import KINDS, SB_COLUMNS, ControllerState
 from ovnbridge.engine.items import Event
 from ovnbridge.kube.connection import ApiError
 from ovnbridge.model.ovn import NORTHBOUND
@@ -30,23 +29,25 @@ from ovnbridge.operations.doctor_checks import examine
 from ovnbridge.operations.dry_run import DryRun, dry_run
 from ovnbridge.operations.findings import Binding, DatabaseState, Facts, Finding, Planned, Southbound
 from ovnbridge.operations.foreign import foreign_entries
-from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes, why
+from ovnbridge.operations.inputs import FLAGS_TOO, InputError, Notes
 from ovnbridge.operations.live import SECONDS, Unreadable, loaded, open_connection
-from ovnbridge.operations.words import as_json, change_text, key_text, write_text
+from ovnbridge.operations.words import as_json, change_text, key_text, not_examined, write_text
 from ovnbridge.ovsdb.client import Database
-from ovnbridge.ovsdb.file import FileDatabase
 from ovnbridge.ovsdb.transport import TlsFiles
 from ovnbridge.roles.controller_flags import compile_options
-from ovnbridge.roles.ovn import northbound_remotes, remote_problems, southbound_remotes, tls_files
+from ovnbridge.roles.ovn import northbound_remotes, southbound_remotes, tls_files
 from ovnbridge.validation.changes import several
 
 _FINDINGS: Final = 2
 _SEVERITIES: Final = ("error", "warning", "note")
 _CONTROLLER_PORT: Final = 10660
 _AGENT_PORT: Final = 10665
-_SB_COLUMNS: Final = {"Chassis": ("name", "hostname"), "Port_Binding": ("logical_port", "chassis", "up", "type")}
+_SB_COLUMNS: Final = {**SB_COLUMNS, "Port_Binding": ("logical_port", "chassis", "up", "type")}
 
-Read: TypeAlias = Callable[[argparse.Namespace], Awaitable[tuple[ControllerState, Notes, argparse.Namespace]]]
+Read: TypeAlias = Callable[
+    [argparse.Namespace, Mapping[str, Sequence[str]]],
+    Awaitable[tuple[ControllerState, Notes, argparse.Namespace]],
+]
 Runner: TypeAlias = Callable[
     [Callable[[argparse.Namespace], Coroutine[Any, Any, int]]], Callable[[argparse.Namespace], int]
 ]
@@ -58,14 +59,14 @@ def add_command(
     runner: Runner,
     read: Read,
 ) -> None:
-    """Add `doctor`; `read` gives the controller's state for the inputs that `add_inputs` declares."""
+    """Add `doctor`; `read` gives the controller's state for the inputs that `add_inputs` declares, with the
+    columns of SB that it is asked for."""
     parser = subparsers.add_parser(
         "doctor",
         help="what is inconsistent, and what the engine will do about it; exit status 2 when there is anything",
         description=FLAGS_TOO,
     )
     add_inputs(parser)
-    parser.add_argument("--sb", default="", help="SB database: with --from-dir a file, else remotes")
     parser.add_argument("--node", nargs="?", const=socket.gethostname().lower(), default="", metavar="NAME",
                         help="look at this machine too, which is the node NAME (its host name by default)")  # fmt: skip
     parser.add_argument("--ovs", default="unix:/run/openvswitch/db.sock", help="database of the local Open vSwitch")
@@ -83,8 +84,9 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
     if values.fix and values.from_dir is not None:
         raise InputError("--fix needs a running cluster")
     asked = await fix(values) if values.fix else {}
-    state, notes, settings = await read(values)
-    southbound, servers, unseen = await _databases(values, settings)
+    state, notes, settings = await read(values, _SB_COLUMNS)
+    southbound = southbound_of(state.southbound.database.rows) if state.southbound is not None else None
+    servers = [] if values.from_dir is not None else await _servers(values, settings)
     facts = await gather(state, notes, settings, southbound, servers)
     findings = [_unreadable(text) for text in notes.problems] + examine(facts)
     if values.node:
@@ -100,7 +102,7 @@ async def _doctor(values: argparse.Namespace, read: Read) -> int:
         document = report(findings, southbound=southbound is not None, node=values.node, fix=asked)
         sys.stdout.buffer.write(as_json(document))
     else:
-        print(text(findings, unseen=unseen, fix=asked))
+        print(text(findings, unseen=notes.unseen, fix=asked))
     return _FINDINGS if any(finding.severity != "note" for finding in findings) else 0
 
 
@@ -178,7 +180,7 @@ def text(findings: Sequence[Finding], *, unseen: str, fix: Mapping[str, Any]) ->
         if finding.severity == "note":
             lines.append(f"note: {finding.check}: {several(finding.objects)}: {finding.message} ({finding.action})")
     if unseen:
-        lines.append(f"not examined: OVN SB ({unseen})")
+        lines.append(not_examined(unseen))
     counts = Counter(finding.severity for finding in findings)
     lines.append(", ".join(_counted(counts[severity], severity) for severity in _SEVERITIES))
     return "\n".join(lines)
@@ -198,35 +200,13 @@ def _counted(number: int, noun: str) -> str:
 # -- OVN SB and the servers
 
 
-async def _databases(
-    values: argparse.Namespace, settings: argparse.Namespace
-) -> tuple[Southbound | None, list[DatabaseState], str]:
-    """OVN SB, or why it is not examined; and the servers of both databases."""
-    if values.from_dir is not None:
-        if not values.sb:
-            return None, [], "give --sb"
-        try:
-            database = await FileDatabase.read(Path(values.sb), _SB_COLUMNS)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{values.sb}: {why(error)}") from error
-        return southbound_of(database.rows), [], ""
+async def _servers(values: argparse.Namespace, settings: argparse.Namespace) -> list[DatabaseState]:
+    """The servers of both databases."""
     tls = tls_files(settings)
-    nb = northbound_remotes(values.nb or settings.ovn_nb_addr)
-    sb = southbound_remotes(values.sb or settings.ovn_sb_addr)
-    if problems := "; ".join(remote_problems(sb)):
-        raise InputError(f"OVN SB: {problems}")
-    servers = await asyncio.gather(
-        *(_server("OVN_Northbound", remote, tls) for remote in nb),
-        *(_server("OVN_Southbound", remote, tls) for remote in sb),
+    return await asyncio.gather(
+        *(_server("OVN_Northbound", remote, tls) for remote in northbound_remotes(values.nb or settings.ovn_nb_addr)),
+        *(_server("OVN_Southbound", remote, tls) for remote in southbound_remotes(values.sb or settings.ovn_sb_addr)),
     )
-    if not sb:
-        return None, list(servers), "give --sb"
-    live = Database(name="OVN_Southbound", remotes=sb, columns=_SB_COLUMNS, leader_only=False, tls=tls)
-    try:
-        async with loaded(live, sb):
-            return southbound_of(live.rows), list(servers), ""
-    except Unreadable as error:
-        return None, list(servers), str(error)
 
 
 def southbound_of(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Southbound:

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from ovnbridge.compile.options import ours
 from ovnbridge.engine.diff import ActualRow
 from ovnbridge.model import address
@@ -73,8 +75,10 @@ def chassis_and_nodes(facts: Facts) -> Iterator[Finding]:
     for name, host in sorted(facts.southbound.chassis.items()):
         if name not in known:
             message = f"no node is called {host}" if host else "it names no host, and no node names it"
+            where = ("Chassis", name)
+            found = facts.remedied("chassis-without-node", "warning", (" ".join(where),), message, where)
             action = "delete it with `ovn-sbctl chassis-del` when the node is gone for good"
-            yield Finding("chassis-without-node", "warning", (f"Chassis {name}",), message, action)
+            yield found if found.about else msgspec.structs.replace(found, action=action)
     for node in sorted(set(facts.all("Node")) - set(known.values())):
         message = "ovn-controller of this node has not registered"
         action = "run `ovnbridge doctor --node` there"

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ovnbridge.compile.chassis import CHASSIS
+from ovnbridge.compile.chassis import UNITS as OF_CHASSIS
 from ovnbridge.compile.options import ours
 from ovnbridge.controller import KINDS, ControllerState
 from ovnbridge.engine.desired import RowKey, UnitKey
@@ -29,11 +31,13 @@ _SHORT: Final = {
 }
 _INNER: Final = frozenset({"Options", "Schema", "Usage", "Refusal"})
 """Tables of the World that are no Kubernetes objects."""
+_TABLES: Final = (*NORTHBOUND, CHASSIS)
+"""Tables whose rows can be explained: of SB, only chassis are anything of ours."""
 
 
 def find_table(name: str) -> str | None:
-    """The NB table of this name, in any case; None when there is none."""
-    return next((table for table in NORTHBOUND if table.lower() == name.lower()), None)
+    """The NB table of this name, or `Chassis` of SB, in any case; None when there is none."""
+    return next((table for table in _TABLES if table.lower() == name.lower()), None)
 
 
 def find_kind(name: str) -> str | None:
@@ -43,11 +47,16 @@ def find_kind(name: str) -> str | None:
     return next((r.kind for r, _ in KINDS if named in {r.kind.lower(), r.plural}), None)
 
 
+def of_southbound(table: str | None, kind: str | None) -> bool:
+    """Whether what is said of a row or object is incomplete without SB."""
+    return table == CHASSIS or (table is None and kind in {unit.table for unit in OF_CHASSIS})
+
+
 def unknown(state: ControllerState, name: str) -> InputError:
     """What is neither a table nor a kind, with those that look like it."""
     if (unread := state.unread_table(name)) is not None:
         return InputError(f"nothing here looks at the table {unread}: its rows are foreign, and never touched")
-    tables, kinds = sorted(NORTHBOUND), [resource.kind for resource, _ in KINDS]
+    tables, kinds = sorted(_TABLES), [resource.kind for resource, _ in KINDS]
     return InputError(
         f"{name} is neither a table nor a kind{_did_you_mean(name, [*tables, *kinds])}\n"
         f"tables: {', '.join(tables)}\nkinds: {', '.join(kinds)}"
@@ -62,7 +71,7 @@ def rows_named(state: ControllerState, table: str, name: str) -> list[RowKey]:
     """
     keys = {key for found, key in state.engine.desired.row_keys() if found == table}
     keys.update(key for found, key in state.engine.desired.member_keys() if found == table)
-    keys.update(state.replica.keys(table))
+    keys.update(state.replica_of(table).keys(table))
     wanted = [part.strip() for part in name.split("|") if part.strip()]
     tests = (
         lambda key: key_text(key) == name or not key,
@@ -106,7 +115,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def explain_row(state: ControllerState, row: RowKey) -> dict[str, Any]:
     """One row: what is wanted and by whom, what is there, and what would change."""
-    desired, actual = state.engine.desired.row(*row), state.replica.find(*row)
+    desired, actual = state.engine.desired.row(*row), state.replica_of(row[0]).find(*row)
     members = state.engine.desired.members(*row)
     units = state.engine.desired.units_of_row(*row)
     owner = state.engine.desired.row_owner(*row)
@@ -132,8 +141,11 @@ def explain_row(state: ControllerState, row: RowKey) -> dict[str, Any]:
 
 def _verdict(state: ControllerState, row: RowKey) -> str:
     """What is to be said of a row, in words."""
-    desired, actual, changes = state.engine.desired.row(*row), state.replica.find(*row), state.diff(*row)
+    desired, changes = state.engine.desired.row(*row), state.diff(*row)
+    actual = state.replica_of(row[0]).find(*row)
     members = bool(state.engine.desired.members(*row))
+    if actual is None and desired is not None and not changes:
+        return "is missing, and another program's to add"
     if actual is None:
         return "is missing, and will be added" if desired is not None else "waits for the row that it is to be in"
     if any(isinstance(change, Delete) for change in changes):

@@ -32,7 +32,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One thing that the engine would write. `where` is an NB table or a kind; `verb` insert, update, mutate, delete
+    """One thing that the engine would write. `where` is a table or a kind; `verb` insert, update, mutate, delete
     for rows, create, patch, delete for objects; `detail` says in words what differs."""
 
     verb: str

@@ -15,7 +15,10 @@ from ovnbridge.operations.findings import Entries
 
 
 def foreign_entries(state: ControllerState) -> Iterator[Entries]:
-    """Entries of maps in desired rows that exist, which no unit wants and the engine leaves."""
+    """Entries of maps in desired rows of NB that exist, which no unit wants and the engine leaves.
+
+    In SB's chassis nearly all entries are ovn-controller's: nothing to tell.
+    """
     for table, facts in NORTHBOUND.items():
         for key in sorted(state.replica.keys(table), key=str):
             row, actual = state.engine.desired.row(table, key), state.replica.find(table, key)

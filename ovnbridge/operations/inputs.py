@@ -1,9 +1,9 @@
-"""State for a dry run from files: dumped objects and an NB database. `live.py` reads a running cluster."""
+"""State for a dry run from files: dumped objects, an NB and an SB database. `live.py` reads a running cluster."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,11 +16,11 @@ from ovnbridge.compile.nets import NETWORKS
 from ovnbridge.compile.options import UNKNOWN_KINDS
 from ovnbridge.compile.subnet_status import DHCP_ROWS, dhcp_key
 from ovnbridge.compile.workload import STATEFUL_SET, VIRTUAL_MACHINE
-from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
+from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, SB_COLUMNS, ControllerState
 from ovnbridge.model.crd.codec import convert
 from ovnbridge.model.crd.subnet import Subnet, SubnetStatus
 from ovnbridge.ovsdb.dumps import documents
-from ovnbridge.ovsdb.file import FileDatabase
+from ovnbridge.ovsdb.file import NB_SCHEMA, SB_SCHEMA, FileDatabase
 from ovnbridge.settings import FLAGS_VARIABLE
 
 Json: TypeAlias = dict[str, Any]
@@ -35,6 +35,8 @@ FLAGS_TOO = (
     "The controller's flags (--default-cidr=…, --enable-lb=false, …) count here too: those that it has must be given, "
     f"or stand in the environment variable {FLAGS_VARIABLE}."
 )
+GIVE_SB = "give --sb"
+"""Why OVN SB is not examined when nothing says where it is."""
 
 
 class InputError(Exception):
@@ -50,6 +52,8 @@ class Notes(msgspec.Struct):
     """What was left out because it is no Kubernetes object."""
     unread: dict[str, int] = {}
     """How many rows the NB tables have that the controller never looks at, those with none left out."""
+    unseen: str = ""
+    """Why OVN SB is not examined, "" when it is."""
 
 
 def why(error: Exception) -> str:
@@ -72,12 +76,12 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | None = None) -> Iterator[Json]:
+def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Sequence[Path] = ()) -> Iterator[Json]:
     """All Kubernetes objects in the YAML and JSON files of a directory and those below it.
 
     Files hold one or many documents: objects, lists of them (`List`, `PodList`, …, plain arrays), or maps from plural
     to objects as in `reference/parity/*/k8s.json`. Of an empty list `{"kind": "…List"}` comes.
-    `warn` is told of whatever else there is; `leave` is not read. Raises InputError.
+    `warn` is told of whatever else there is; files of `leave` are not read. Raises InputError.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: {'a file, and no' if directory.exists() else 'no such'} directory")
@@ -85,7 +89,7 @@ def read_objects(directory: Path, warn: Callable[[str], None], *, leave: Path | 
     if not files:
         raise InputError(f"{directory}: no YAML or JSON files")
     for path in files:
-        if leave is not None and path.samefile(leave):
+        if any(path.samefile(left) for left in leave):
             continue
         try:
             found = list(_documents(path))
@@ -181,16 +185,18 @@ def feed_objects(state: ControllerState, objects: Iterable[Json]) -> list[str]:
     return problems
 
 
-async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]:
-    """State from dumped objects and an NB database in any form (`ovsdb/file.py`). Raises InputError."""
-    try:
-        database = await FileDatabase.read(nb, NB_COLUMNS)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{nb}: {why(error)}") from error
-    notes = Notes(unread=database.unread)
-    objects = read_objects(directory, notes.warnings.append, leave=nb)
-    state = ControllerState(database)
+async def from_files(
+    directory: Path, nb: Path, sb: Path | None = None, sb_columns: Mapping[str, Sequence[str]] = SB_COLUMNS
+) -> tuple[ControllerState, Notes]:
+    """State from dumped objects and databases in any form (`ovsdb/file.py`). Raises InputError."""
+    database = await _database(nb, NB_COLUMNS, NB_SCHEMA)
+    southbound = await _database(sb, sb_columns, SB_SCHEMA) if sb is not None else None
+    notes = Notes(unread=database.unread, unseen=GIVE_SB if southbound is None else "")
+    objects = read_objects(directory, notes.warnings.append, leave=[nb, *([sb] if sb is not None else [])])
+    state = ControllerState(database, southbound)
     database.publish()
+    if southbound is not None:
+        southbound.publish()
     notes.problems = feed_objects(state, objects)
     if not database.says_uuids:
         _take_uuids(state)
@@ -198,6 +204,13 @@ async def from_files(directory: Path, nb: Path) -> tuple[ControllerState, Notes]
     if not any(state.world.size(kind) for kind in _BY_KIND):
         raise InputError(f"{directory}: no objects of the kinds that the controller reads ({', '.join(_BY_KIND)})")
     return state, notes
+
+
+async def _database(path: Path, columns: Mapping[str, Sequence[str]], stand_in: Path) -> FileDatabase:
+    try:
+        return await FileDatabase.read(path, columns, stand_in)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {why(error)}") from error
 
 
 def held(state: ControllerState) -> Iterator[str]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, ControllerState
+from ovnbridge.controller import KINDS, NB_COLUMNS, OPTIONAL_KINDS, SB_COLUMNS, ControllerState
 from ovnbridge.kube.connection import ApiError, Connection
 from ovnbridge.kube.reflector import Reflector
 from ovnbridge.model.resource import Resource
-from ovnbridge.operations.inputs import InputError, Notes, held
+from ovnbridge.operations.inputs import GIVE_SB, InputError, Notes, held
 from ovnbridge.ovsdb.client import Database
 from ovnbridge.ovsdb.errors import OvsdbError
 from ovnbridge.ovsdb.transport import TlsFiles
+from ovnbridge.roles.ovn import remote_problems
 
 SECONDS: Final = 10.0
 """Time for a server to answer, and for a small database to be read."""
@@ -62,21 +63,30 @@ async def loaded(database: Database, remotes: Sequence[str], seconds: float = SE
 
 
 async def from_cluster(
-    kubeconfig: str, remotes: tuple[str, ...], tls: TlsFiles | None = None
+    kubeconfig: str,
+    nb: tuple[str, ...],
+    sb: tuple[str, ...] = (),
+    sb_columns: Mapping[str, Sequence[str]] = SB_COLUMNS,
+    tls: TlsFiles | None = None,
 ) -> tuple[ControllerState, Notes]:
-    """State of a running cluster, read once. Raises InputError when it cannot be read."""
-    if not remotes:
+    """State of a running cluster, read once: without SB where that cannot be read. Raises InputError."""
+    if not nb:
         raise InputError("no OVN NB remotes: give --nb or set OVN_NB_ADDR")
-    try:
-        database = Database(name="OVN_Northbound", remotes=remotes, columns=NB_COLUMNS, leader_only=False, tls=tls)
-    except ValueError as error:
-        raise InputError(f"OVN NB: {error}") from error
-    state, notes = ControllerState(database, now=time.time), Notes()
+    for name, remotes in (("NB", nb), ("SB", sb)):
+        if problems := "; ".join(remote_problems(remotes)):
+            raise InputError(f"OVN {name}: {problems}")
+    database = Database(name="OVN_Northbound", remotes=nb, columns=NB_COLUMNS, leader_only=False, tls=tls)
+    southbound = (
+        Database(name="OVN_Southbound", remotes=sb, columns=sb_columns, leader_only=False, tls=tls) if sb else None
+    )
+    state, notes = ControllerState(database, southbound, now=time.time), Notes(unseen="" if sb else GIVE_SB)
     connection = await open_connection(kubeconfig)
     reading = [
-        asyncio.create_task(_northbound(database, remotes, notes)),
+        asyncio.create_task(_northbound(database, nb, notes)),
         asyncio.create_task(_objects(connection, state, notes)),
     ]
+    if southbound is not None:
+        reading.append(asyncio.create_task(_southbound(southbound, sb, state, notes)))
     try:
         await asyncio.gather(*reading)
     finally:
@@ -122,6 +132,15 @@ async def _northbound(database: Database, remotes: Sequence[str], notes: Notes) 
     except (Unreadable, OvsdbError) as error:
         raise InputError(f"OVN NB cannot be read: {error}") from error
     notes.unread = {name: len(result["rows"]) for name, result in zip(tables, counts, strict=True) if result["rows"]}
+
+
+async def _southbound(database: Database, remotes: Sequence[str], state: ControllerState, notes: Notes) -> None:
+    """Read SB; the state does without it when it cannot be read."""
+    try:
+        async with loaded(database, remotes, _READ_SECONDS):
+            pass
+    except Unreadable as error:
+        state.southbound, notes.unseen = None, str(error)
 
 
 async def _objects(connection: Connection, state: ControllerState, notes: Notes) -> None:

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ovnbridge.compile.chassis import CHASSIS
 from ovnbridge.compile.options import ours
 from ovnbridge.controller import ControllerState
 from ovnbridge.engine.desired import RowKey
 from ovnbridge.engine.diff import Change, Delete, Insert, Mutate, Update
 from ovnbridge.kube.plan import Write
-from ovnbridge.model.ovn import NORTHBOUND
+from ovnbridge.model.ovn import NORTHBOUND, SOUTHBOUND
 from ovnbridge.operations.dry_run import DryRun
 from ovnbridge.operations.foreign import foreign_entries
 from ovnbridge.operations.inputs import Notes
-from ovnbridge.operations.words import change_text, key_text, named, plain, unit_text, write_text
+from ovnbridge.operations.words import change_text, key_text, named, not_examined, plain, unit_text, write_text
 
 NOBODY: Final = "nobody"
 """The owner of rows that nothing asks for any more."""
@@ -37,6 +38,7 @@ class PlanReport:
             self._lines.setdefault(operation["owner"], []).append(line)
         self._entries = list(foreign_entries(state))
         self._fates: dict[str, Counter[str]] = {}
+        self._totals: dict[str, Counter[str]] = {"northbound": Counter(), "southbound": Counter()}
         self._foreign: list[dict[str, Any]] = []
         self._classify(run)
         self.summary = self._summary(len(run.writes))
@@ -64,7 +66,7 @@ class PlanReport:
             lines.append(f"{_counted(rows, 'row')} of {_counted(len(quiet), 'owner')} adopted as they are")
         if self._foreign or self._notes.unread or self._entries:
             lines.append("foreign, never touched:")
-            lines += [f"  {row['table']} {_key_line(row['key'])}{_marks(row)}" for row in self._foreign]
+            lines += [f"  {row['table']} {_key_line(row['key'])}{_said(row['says'])}" for row in self._foreign]
             lines += [f"  {_counted(count, 'row')} of {table}" for table, count in sorted(self._notes.unread.items())]
             lines += [f"  {e.table} {key_text(e.key)}, {e.column}: {', '.join(e.names)}" for e in self._entries]
         counts = self.summary["northbound"]
@@ -76,6 +78,13 @@ class PlanReport:
             f"OVN NB: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to remove, "
             f"{counts['adopt']} to adopt as they are, {foreign}"
         )
+        if (south := self.summary["southbound"]) is not None:
+            lines.append(
+                f"OVN SB: {south['change']} to change, {south['remove']} to remove, "
+                f"{south['adopt']} to adopt as they are, {sum(south['foreign'].values())} foreign"
+            )
+        else:
+            lines.append(not_examined(self._notes.unseen))
         lines.append(f"Kubernetes: {_counted(self.summary['kubernetes'], 'write')}")
         lines += [f"cannot be read: {problem}" for problem in self._notes.problems]
         return "\n".join(lines)
@@ -91,7 +100,7 @@ class PlanReport:
     def _row_operation(self, row: RowKey, change: Change) -> dict[str, Any]:
         operation: dict[str, Any] = {
             "owner": self._owner(row),
-            "target": "northbound",
+            "target": _target(change.table),
             "operation": type(change).__name__.lower(),
             "table": change.table,
             "key": plain(change.key),
@@ -125,31 +134,45 @@ class PlanReport:
             fate = "add" if isinstance(change, Insert) else "remove" if isinstance(change, Delete) else "change"
             touched[row] = "change" if touched.get(row, fate) != fate else fate
         for row, fate in touched.items():
-            self._fates.setdefault(self._owner(row), Counter())[fate] += 1
-        desired, replica = self._state.engine.desired, self._state.replica
-        for table in NORTHBOUND:
+            self._count(row, fate)
+        desired = self._state.engine.desired
+        # Others' chassis are worth a word; what else there is in SB is northd's and ovn-controllers'.
+        for table in (*NORTHBOUND, *([CHASSIS] if self._state.southbound is not None else [])):
+            replica = self._state.replica_of(table)
             for key in sorted(replica.keys(table), key=str):
                 actual = replica.find(table, key)
                 if (table, key) in touched or actual is None:
                     continue
                 if desired.row(table, key) is not None or table == "NB_Global":
                     if table != "NB_Global":
-                        self._fates.setdefault(self._owner((table, key)), Counter())["adopt"] += 1
+                        self._count((table, key), "adopt")
                     continue
                 ids = plain(actual.columns.get("external_ids") or {})
                 held = ours(actual) and self._state.owns(table, actual) is False
-                self._foreign.append({"table": table, "key": plain(key), "external_ids": ids, "marked": held})
+                says = {"hostname": actual.columns.get("hostname")} if table == CHASSIS else ids
+                found = {"table": table, "key": plain(key), "external_ids": ids, "marked": held, "says": says}
+                self._foreign.append(found)
+
+    def _count(self, row: RowKey, fate: str) -> None:
+        self._fates.setdefault(self._owner(row), Counter())[fate] += 1
+        self._totals[_target(row[0])][fate] += 1
 
     def _summary(self, writes: int) -> dict[str, Any]:
-        totals = sum(self._fates.values(), Counter[str]())
-        foreign = Counter(row["table"] for row in self._foreign) + Counter(self._notes.unread)
+        north, south = self._totals["northbound"], self._totals["southbound"]
+        foreign = [row for row in self._foreign if row["table"] in NORTHBOUND]
         return {
             "northbound": {
-                **{kind: totals[kind] for kind in _KINDS},
-                "foreign": dict(foreign),
+                **{kind: north[kind] for kind in _KINDS},
+                "foreign": dict(Counter(row["table"] for row in foreign) + Counter(self._notes.unread)),
                 # With Kube-OVN's mark: rows of features that are not built, or leftovers that are held.
-                "foreign_ours": [f"{r['table']} {_key_line(r['key'])}" for r in self._foreign if r["marked"]],
+                "foreign_ours": [f"{r['table']} {_key_line(r['key'])}" for r in foreign if r["marked"]],
             },
+            "southbound": {
+                **{kind: south[kind] for kind in _KINDS if kind != "add"},  # chassis are made by those they stand for
+                "foreign": dict(Counter(row["table"] for row in self._foreign if row["table"] in SOUTHBOUND)),
+            }
+            if self._state.southbound is not None
+            else None,
             "owners": {owner: {kind: fates[kind] for kind in _KINDS} for owner, fates in sorted(self._fates.items())},
             "foreign_entries": [
                 {"table": e.table, "key": plain(e.key), "column": e.column, "entries": list(e.names)}
@@ -159,6 +182,7 @@ class PlanReport:
             "kubernetes": writes,
             "problems": self._notes.problems,
             "warnings": self._notes.warnings,
+            "not_examined": {"southbound": self._notes.unseen} if self._notes.unseen else {},
         }
 
 
@@ -166,10 +190,14 @@ def _key_line(key: Any) -> str:
     return key if isinstance(key, str) else " | ".join(map(str, key))
 
 
-def _marks(row: Mapping[str, Any]) -> str:
+def _target(table: str) -> str:
+    return "southbound" if table in SOUTHBOUND else "northbound"
+
+
+def _said(says: Mapping[str, Any]) -> str:
     """What a foreign row says about its owner."""
-    ids = {name: value for name, value in row["external_ids"].items() if name != "vendor"}
-    return f" ({', '.join(f'{name}={value}' for name, value in ids.items())})" if ids else ""
+    told = ", ".join(f"{name}={value}" for name, value in says.items() if name != "vendor")
+    return f" ({told})" if told else ""
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

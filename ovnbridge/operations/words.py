@@ -29,6 +29,11 @@ def key_text(key: Key | Sequence[Any]) -> str:
     return key if isinstance(key, str) else " | ".join(str(part) for part in key)
 
 
+def not_examined(why: str) -> str:
+    """That OVN SB is not examined, in one line."""
+    return f"not examined: OVN SB ({why})"
+
+
 def unit_text(unit: UnitKey) -> str:
     """A unit in one line."""
     return f"{unit.unit} {unit.key}".rstrip()

@@ -1,6 +1,6 @@
 """An OVSDB database read from a file of any form (`log.py`, `dumps.py`).
 
-Used by `plan --nb FILE` and by tests in place of a live `Database`; it is filled once and never changes.
+Used by `plan --nb FILE --sb FILE` and by tests in place of a live `Database`; it is filled once and never changes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from ovnbridge.ovsdb.schema import DatabaseSchema
 from ovnbridge.ovsdb.tables import RowChange, Tables
 
 NB_SCHEMA: Final = Path(__file__).with_name("ovn-nb.ovsschema")
-_INSTALLED: Final = Path("/usr/share/ovn/ovn-nb.ovsschema")
+SB_SCHEMA: Final = Path(__file__).with_name("ovn-sb.ovsschema")
+_INSTALLED: Final = Path("/usr/share/ovn")
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], WireTables, bool]:
-    """Schema and content of an NB database, and whether it says the rows' UUIDs. Raises OSError, ValueError.
+def read_file(path: Path, stand_in: Path = NB_SCHEMA) -> tuple[dict[str, Any], WireTables, bool]:
+    """Schema and content of a database, and whether it says the rows' UUIDs. Raises OSError, ValueError.
 
-    Forms: a standalone file or a backup, a cluster member's file, `ovsdb-client dump -f json`, the readable form.
+    Forms: a standalone file or a backup, a cluster member's file, `ovsdb-client dump -f json`, the readable form. The
+    schema in the file `stand_in` is for those that hold none.
     """
     data = path.read_bytes()
     if data.startswith(b"OVSDB "):
         return (*read_log(data), True)
-    known: dict[str, Any] = orjson.loads(NB_SCHEMA.read_bytes())
+    known: dict[str, Any] = orjson.loads(stand_in.read_bytes())
     try:
         found = documents(data)
     except ValueError as error:
@@ -38,7 +40,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], WireTables, bool]:
         raise ValueError("the file is empty")
     if is_table_dump(found):
         tables, columns = read_table_dump(found)
-        return _schema_of_dump(columns, known), tables, True
+        return _schema_of_dump(columns, known, _INSTALLED / stand_in.name), tables, True
     if is_readable(found):
         return known, read_readable(found[0], DatabaseSchema.from_json(known)), False
     raise ValueError(
@@ -46,10 +48,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], WireTables, bool]:
     )
 
 
-def _schema_of_dump(columns: Mapping[str, set[str]], known: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the server that was dumped: the installed one if it has the same columns, else what is known."""
-    if _INSTALLED.is_file():
-        installed: dict[str, Any] = orjson.loads(_INSTALLED.read_bytes())
+def _schema_of_dump(columns: Mapping[str, set[str]], known: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The schema of the server that was dumped: the one in `path` if it has the same columns, else what is known."""
+    if path.is_file():
+        installed: dict[str, Any] = orjson.loads(path.read_bytes())
         if {name: set(table["columns"]) for name, table in installed["tables"].items()} == dict(columns):
             return installed
     if not set(columns) & set(known["tables"]):
@@ -77,9 +79,9 @@ class FileDatabase:
         self._listeners: list[Any] = []
 
     @classmethod
-    async def read(cls, path: Path, columns: Mapping[str, Sequence[str]]) -> FileDatabase:
-        """Read an NB database from a file. Raises OSError, ValueError."""
-        document, tables, says_uuids = read_file(path)
+    async def read(cls, path: Path, columns: Mapping[str, Sequence[str]], stand_in: Path = NB_SCHEMA) -> FileDatabase:
+        """Read a database from a file; `stand_in` as for `read_file`. Raises OSError, ValueError."""
+        document, tables, says_uuids = read_file(path, stand_in)
         database = cls(DatabaseSchema.from_json(document))
         database.says_uuids = says_uuids
         if missing := database._missing(columns):

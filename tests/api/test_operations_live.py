@@ -50,6 +50,14 @@ async def cluster(server: ApiServer, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def southbound(short: Path) -> Iterator[ovsdb.Server]:
+    (short / "sb").mkdir()
+    server = ovsdb.Server.standalone(short / "sb", ovsdb.SB_SCHEMA)
+    yield server
+    server.kill()
+
+
 async def run(*arguments: str, kubeconfig: Path | str, nb: str) -> tuple[int, str, str]:
     """Exit status, output and errors of one command."""
     process = await asyncio.create_subprocess_exec(
@@ -70,15 +78,12 @@ async def refused(*arguments: str, kubeconfig: Path | str, nb: str) -> str:
     return line
 
 
-async def test_databases_that_cannot_be_read(cluster: Path, northbound: ovsdb.Server, short: Path) -> None:
-    (short / "sb").mkdir()
-    southbound = ovsdb.Server.standalone(short / "sb", ovsdb.SB_SCHEMA)
+async def test_databases_that_cannot_be_read(
+    cluster: Path, northbound: ovsdb.Server, southbound: ovsdb.Server, short: Path
+) -> None:
     nowhere = f"tcp:127.0.0.1:{ovsdb.free_port()}"
-    try:
-        said = await refused("plan", kubeconfig=cluster, nb=southbound.remote)
-        assert f"OVN NB cannot be read: {southbound.remote}: database not served here" in said
-    finally:
-        southbound.kill()
+    said = await refused("plan", kubeconfig=cluster, nb=southbound.remote)
+    assert f"OVN NB cannot be read: {southbound.remote}: database not served here" in said
     said = await refused("plan", kubeconfig=cluster, nb=f"{nowhere},unix:{short}/none")
     assert f"{nowhere}: ConnectionRefusedError" in said
     assert f"unix:{short}/none: FileNotFoundError" in said
@@ -155,6 +160,92 @@ async def test_rows_of_tables_that_are_not_looked_at(cluster: Path, northbound: 
     _, out, _ = await run("doctor", "--output=json", kubeconfig=cluster, nb=northbound.remote)
     notes = {(f["check"], *f["objects"]) for f in json.loads(out)["findings"] if f["severity"] == "note"}
     assert {("foreign-rows", "Meter"), ("foreign-entries", "Load_Balancer cluster-tcp-loadbalancer")} <= notes
+
+
+async def annotate(server: ApiServer, node: str, chassis: str) -> None:
+    """What the agent of a node does when it knows its chassis (spec B.4)."""
+    body = {"metadata": {"annotations": {"ovn.kubernetes.io/chassis": chassis}}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    async with aiohttp.ClientSession() as http:
+        where = f"{server.url}/api/v1/nodes/{node}"
+        async with http.patch(where, data=json.dumps(body), headers=headers) as reply:
+            assert reply.status == 200
+
+
+async def test_what_would_be_written_to_southbound(
+    server: ApiServer, cluster: Path, northbound: ovsdb.Server, southbound: ovsdb.Server
+) -> None:
+    """Spec D.4 and H.6: the chassis of a node is marked, that of a node that is gone is deleted, with what is private
+    of it; once that is done there is nothing left, whatever else is in SB."""
+    await annotate(server, "n-1", "id-1")
+    for name, address in (("id-1", "192.0.2.1"), ("id-9", "192.0.2.9")):
+        ovsdb.sbctl(southbound, "chassis-add", name, "geneve", address)
+        ovsdb.sbctl(southbound, "create", "Chassis_Private", f"name={name}")
+    ovsdb.sbctl(southbound, "set", "Chassis", "id-1", "hostname=n-1", "external_ids:datapath-type=system")
+    ovsdb.sbctl(southbound, "set", "Chassis", "id-9", "hostname=n-9", "external_ids:vendor=kube-ovn")
+    ovsdb.sbctl(southbound, "create", "Datapath_Binding", "tunnel_key=1")
+
+    async def plan() -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+        # Where SB is, is the controller's flag here.
+        flags = ("--output=json", f"--ovn-sb-addr={southbound.remote}")
+        status, out, err = await run("plan", *flags, kubeconfig=cluster, nb=northbound.remote)
+        assert err == ""
+        report = json.loads(out)
+        found = [operation for operation in report["operations"] if operation["target"] == "southbound"]
+        return status, found, report["summary"]
+
+    status, found, summary = await plan()
+    assert status == 2
+    mark, *gone = found
+    assert mark == {
+        "owner": "chassis n-1",
+        "target": "southbound",
+        "operation": "mutate",
+        "table": "Chassis",
+        "key": "id-1",
+        "column": "external_ids",
+        "add": {"vendor": "kube-ovn", "node": "n-1"},
+        "remove": [],
+    }
+    assert [(o["owner"], o["operation"], o["table"], o["key"]) for o in gone] == [
+        ("nobody", "delete", "Chassis", "id-9"),
+        ("nobody", "delete", "Chassis_Private", "id-9"),
+    ]
+    assert summary["southbound"] == {"adopt": 0, "change": 1, "remove": 1, "foreign": {}}
+    assert summary["not_examined"] == {}
+    sb = f"--sb={southbound.remote}"
+    _, out, err = await run("doctor", sb, "--output=json", kubeconfig=cluster, nb=northbound.remote)
+    told = {f["objects"][0]: (f["check"], f["action"]) for f in json.loads(out)["findings"]}
+    assert told["Chassis id-1"] == ("drift", "the engine will change it"), err
+    assert told["Chassis id-9"] == ("chassis-without-node", "the engine will delete it")
+    ovsdb.sbctl(southbound, "set", "Chassis", "id-1", "external_ids:vendor=kube-ovn", "external_ids:node=n-1")
+    ovsdb.sbctl(southbound, "chassis-del", "id-9")
+    assert "id-9" not in ovsdb.sbctl(southbound, "--bare", "--columns=name", "list", "Chassis_Private")
+    _, found, summary = await plan()
+    assert found == []
+    assert summary["southbound"] == {"adopt": 1, "change": 0, "remove": 0, "foreign": {}}
+    status, out, err = await run("explain", "Chassis", "id-1", sb, kubeconfig=cluster, nb=northbound.remote)
+    assert (status, err) == (0, "")
+    assert "verdict: is as it should be" in out.splitlines()
+
+
+async def test_a_plan_without_southbound(cluster: Path, northbound: ovsdb.Server) -> None:
+    """It is made all the same, and says what it has not looked at; a remote that cannot be one is a mistake."""
+    nowhere = f"tcp:127.0.0.1:{ovsdb.free_port()}"
+    arguments = ("plan", f"--sb={nowhere}")
+    status, out, err = await run(*arguments, kubeconfig=cluster, nb=northbound.remote)
+    assert (status, err) == (2, "")
+    assert f"not examined: OVN SB ({nowhere}: ConnectionRefusedError" in out
+    _, out, _ = await run(*arguments, "--output=json", kubeconfig=cluster, nb=northbound.remote)
+    summary = json.loads(out)["summary"]
+    assert summary["southbound"] is None
+    assert summary["not_examined"]["southbound"].startswith(f"{nowhere}: ConnectionRefusedError")
+    said = await refused("plan", "--sb=nonsense", kubeconfig=cluster, nb=northbound.remote)
+    assert "OVN SB: " in said
+    assert "nonsense" in said
+    status, out, err = await run("explain", "node", "n-1", f"--sb={nowhere}", kubeconfig=cluster, nb=northbound.remote)
+    assert (status, out != "") == (0, True)
+    assert err.startswith(f"ovnbridge: not examined: OVN SB ({nowhere}: ConnectionRefusedError")
 
 
 async def test_the_doctor_reaches_southbound_by_tls(cluster: Path, northbound: ovsdb.Server, short: Path) -> None:

@@ -194,8 +194,17 @@ def directory() -> Any:
 
 def nbctl(server: Server, *command: str) -> str:
     """ovn-nbctl as an independent judge."""
+    return _ctl("ovn-nbctl", server, *command)
+
+
+def sbctl(server: Server, *command: str) -> str:
+    """ovn-sbctl, the same for SB."""
+    return _ctl("ovn-sbctl", server, *command)
+
+
+def _ctl(program: str, server: Server, *command: str) -> str:
     done = subprocess.run(
-        ["ovn-nbctl", f"--db={server.remote}", "--timeout=20", *command], capture_output=True, text=True, check=False
+        [program, f"--db={server.remote}", "--timeout=20", *command], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
