@@ -112,6 +112,9 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         items.append(Hold(lease.spec.subnet))
+        if net.is_ovn and pod.spec.node_name:
+            port = Ref("Logical_Switch_Port", owner)
+            items.append(Member("Port_Group", node_group(pod.spec.node_name), "ports", port, STANDS))
         if not runs:
             missing = f"vpc {view.vpc} does not exist" if view is not None else "it is not valid at present"
             items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))

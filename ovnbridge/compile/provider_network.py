@@ -45,7 +45,8 @@ def _provider_network(reader: Reader, name: str) -> Iterator[Item]:
     views = (reader.query(vlan_view, vlan) for vlan in reader.by("vlan-network", name))
     vlans = [view.name for view in views if view is not None and not view.conflict]
     states = [state for node in reader.keys("Node") if (state := _state(reader, name, network.spec, node)) is not None]
-    status = _of_nodes(network.status, states)
+    heard = any(state.ready is not None for state in states) or (not states and _tended(reader, name))
+    status = _of_nodes(network.status, states, heard=heard)
     yield Status("ProviderNetwork", name, msgspec.structs.replace(status, vlans=in_order(network.status.vlans, vlans)))
 
 
@@ -72,11 +73,23 @@ def _labels(reader: Reader, name: str) -> dict[str, str]:
     return dict(node.metadata.all_labels()) if isinstance(node, Node) else {}
 
 
-def _of_nodes(before: ProviderNetworkStatus, states: list[_State]) -> ProviderNetworkStatus:
-    """The status by nodes. It stands while none of them says anything: there are no agents, as in a dump."""
+def _tended(reader: Reader, name: str) -> bool:
+    """Whether any node has an agent, or a label that one has left for this network."""
+    left = (f"{name}{_SUFFIX}ready", f"{name}{_SUFFIX}exclude")
+    return any(
+        reader.any("node-agent", node) or any(label in reader.query(_labels, node) for label in left)
+        for node in reader.keys("Node")
+    )
+
+
+def _of_nodes(before: ProviderNetworkStatus, states: list[_State], *, heard: bool) -> ProviderNetworkStatus:
+    """The status by nodes: ready when no node of the network is not (spec D.17).
+
+    It stands while nothing has been heard: there are no agents, as in a dump.
+    """
     nodes = {state.node: state for state in states}
     told = tuple(condition.node for condition in before.conditions)
-    if any(state.ready is not None for state in states):
+    if heard:
         ready = tuple(state.node for state in states if state.ready)
         not_ready = tuple(state.node for state in states if not state.ready)
         conditions = {state.node: _condition(state) for state in states}
@@ -86,7 +99,7 @@ def _of_nodes(before: ProviderNetworkStatus, states: list[_State]) -> ProviderNe
         conditions = {condition.node: condition for condition in before.conditions if condition.node in nodes}
     return msgspec.structs.replace(
         before,
-        ready=bool(ready) and not not_ready,
+        ready=not not_ready and (heard or before.ready),
         ready_nodes=in_order(before.ready_nodes, ready),
         not_ready_nodes=in_order(before.not_ready_nodes, not_ready),
         conditions=tuple(conditions[node] for node in in_order(told, conditions)),
