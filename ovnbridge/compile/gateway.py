@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovnbridge.compile.node import NodeView, group_members, node_names, node_view
+from ovnbridge.compile.node import NodeView, node_names, node_view
 from ovnbridge.compile.options import PER_NODE, PER_SUBNET, options
 from ovnbridge.compile.ownership import node_gateway_scope
 from ovnbridge.compile.subnet import (
@@ -19,6 +19,7 @@ from ovnbridge.compile.subnet import (
     DISTRIBUTED,
     SubnetView,
     active_gateways,
+    broken_subnets,
     current_gateway,
     gateway_nodes,
     has_gateways,
@@ -67,13 +68,13 @@ def _node_gateway(reader: Reader, name: str) -> Iterator[Item]:
     opts, node = options(reader), reader.query(node_view, name)
     if node is None:
         return
-    if not reader.query(group_members):
+    if reader.query(broken_subnets, opts.cluster_router):
         yield Hold(node_gateway_scope(name))  # pods of a subnet that cannot be compiled may have no other way out
     if opts.gateway_groups != PER_NODE or reader.get("Vpc", opts.cluster_router) is None:
         return
     group = distributed_group(name)
     ids = {"vendor": VENDOR, "node": name}
-    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=reader.query(group_members))
+    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=("ports",))
     for version, hop in zip((4, 6), split(node.join)):
         if hop:
             yield _policy(opts.cluster_router, f"ip{version}.src == ${group}_ip{version}", {hop}, {"node": name})

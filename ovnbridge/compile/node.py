@@ -8,7 +8,7 @@ import msgspec
 
 from ovnbridge.compile.lease import address_columns, lease_of
 from ovnbridge.compile.options import Options, options
-from ovnbridge.compile.subnet import broken_subnets, subnet_view
+from ovnbridge.compile.subnet import subnet_view
 from ovnbridge.engine.engine import Reader, Unit
 from ovnbridge.engine.items import Annotations, Claim, Item, Row
 from ovnbridge.ipam import AddressRequest
@@ -68,7 +68,7 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
     join = reader.query(subnet_view, opts.node_switch)
     group, port = node_group(name), node_port_name(name)
     ids = {"vendor": VENDOR, "node": name, "np": f"node/{name}"}
-    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=reader.query(group_members))
+    yield Row("Port_Group", group, {"name": group, "external_ids": ids}, members=("ports",))
     allocated = node.metadata.annotation(annotation("allocated")) == "true"
     given = address.split(node.metadata.annotation(annotation("ip_address"))) if allocated else ()
     held = [text for text in given if text and join is not None and address.contains(join.cidr_block, text)]
@@ -111,12 +111,6 @@ def _node(reader: Reader, name: str) -> Iterator[Item]:
             },
         )
     yield from _policies(name, _internal(node), join_ip, opts)
-
-
-def group_members(reader: Reader) -> tuple[str, ...]:
-    """Which sets of a node's group are completely known: none while a subnet of the default VPC cannot be compiled,
-    since its pods' ports are in them (memoised question)."""
-    return () if reader.query(broken_subnets, options(reader).cluster_router) else ("ports",)
 
 
 def _policies(name: str, internal: str, join: str, opts: Options) -> Iterator[Item]:

@@ -112,9 +112,10 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
     view = reader.query(subnet_view, lease.spec.subnet)
     if view is None or (view.is_ovn and reader.get("Vpc", view.vpc) is None):
         items.append(Hold(lease.spec.subnet))
-        if net.is_ovn and pod.spec.node_name:
+        if net.is_ovn and pod.spec.node_name:  # what it is a member of, it stays
             port = Ref("Logical_Switch_Port", owner)
-            items.append(Member("Port_Group", node_group(pod.spec.node_name), "ports", port, STANDS))
+            groups = (node_group(pod.spec.node_name), me.opts.gateway_group(lease.spec.subnet, pod.spec.node_name))
+            items += [Member("Port_Group", group, "ports", port, STANDS) for group in groups]
         if not runs:
             missing = f"vpc {view.vpc} does not exist" if view is not None else "it is not valid at present"
             items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))
