@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from api_harness import (
 )
 
 from ovnbridge.lab.api import ApiServer
+from tests.support import ovsdb
 
 
 @pytest.fixture(
@@ -85,3 +87,18 @@ async def server() -> AsyncIterator[ApiServer]:
 async def client(server: ApiServer, tmp_path) -> AsyncIterator[Client]:  # type: ignore[no-untyped-def]
     async with aiohttp.ClientSession() as session:
         yield Client(Backend("embedded", server.url, tmp_path), session)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    with ovsdb.directory() as path:
+        yield path
+
+
+@pytest.fixture
+def northbound(short: Path) -> Iterator[ovsdb.Server]:
+    """A standalone northbound database."""
+    (short / "nb").mkdir()
+    server = ovsdb.Server.standalone(short / "nb")
+    yield server
+    server.kill()

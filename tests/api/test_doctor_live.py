@@ -25,20 +25,6 @@ pytestmark = pytest.mark.skipif(not ovsdb.NB_SCHEMA.exists(), reason="OVN is not
 
 
 @pytest.fixture
-def short() -> Iterator[Path]:
-    with ovsdb.directory() as path:
-        yield path
-
-
-@pytest.fixture
-def northbound(short: Path) -> Iterator[ovsdb.Server]:
-    (short / "nb").mkdir()
-    server = ovsdb.Server.standalone(short / "nb")
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def southbound(short: Path) -> Iterator[ovsdb.Server]:
     (short / "sb").mkdir()
     server = ovsdb.Server.standalone(short / "sb", ovsdb.SB_SCHEMA)

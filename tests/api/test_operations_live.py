@@ -23,19 +23,6 @@ pytestmark = pytest.mark.skipif(not ovsdb.NB_SCHEMA.exists(), reason="OVN is not
 
 
 @pytest.fixture
-def short() -> Iterator[Path]:
-    with ovsdb.directory() as path:
-        yield path
-
-
-@pytest.fixture
-def northbound(short: Path) -> Iterator[ovsdb.Server]:
-    server = ovsdb.Server.standalone(short)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 async def cluster(server: ApiServer, tmp_path: Path) -> Path:
     """A kubeconfig of a cluster with our kinds and one node."""
     path = tmp_path / "kubeconfig"
