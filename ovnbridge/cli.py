@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from ovnbridge import __version__
-from ovnbridge.lab.command import add_commands as add_lab_commands
 from ovnbridge.observe.log import configure
-from ovnbridge.operations.command import add_commands as add_operation_commands
 from ovnbridge.roles import Role, Shared
 from ovnbridge.settings import KLOG_FLAGS, Flag, comma_list, parse
 
@@ -35,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names, rest = _role_names(arguments)
     if names:
         return _run_roles(names, rest)
+    # Not above: a role needs none of what the commands need, and would load it at each start.
+    from ovnbridge.lab.command import add_commands as add_lab_commands
+    from ovnbridge.operations.command import add_commands as add_operation_commands
+
     parser = argparse.ArgumentParser(
         prog="ovnbridge",
         description="Joins Kubernetes to OVN. Run roles with --role=controller,cni,…; or one of the commands.",

@@ -1,17 +1,22 @@
 """Where the API server is and how to prove who we are: kubeconfig or in-cluster, through kubernetes_asyncio.
 
 Used by `connection` alone. kubernetes_asyncio contributes its configuration loaders (exec plug-ins, OIDC, token and
-certificate files) and its TLS context; it is imported late because that takes 0.7 s. What it lacks is here: tokens that
-expire while the process runs are refreshed for every kind of credential, also after a 401.
+certificate files) and its TLS context, without its generated classes of API objects (`_library`). What it lacks is
+here: tokens that expire while the process runs are refreshed for every kind of credential, also after a 401.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -109,8 +114,7 @@ async def load_credentials(
     In-cluster comes before the home directory, as in controller-runtime: a pod that sees a host's home must not
     become that host's administrator. `server` replaces the address and is enough on its own.
     """
-    from kubernetes_asyncio import client, config
-
+    client, config = _library()
     # type.__call__ makes a fresh Configuration: the class returns a process-wide default otherwise.
     configuration = type.__call__(client.Configuration)
     # The pool is never the limit: the writer bounds its own requests, and each watch holds a connection.
@@ -154,6 +158,35 @@ async def load_credentials(
         errors=(config.ConfigException, OSError, ValueError),
         renew=renew,
     )
+
+
+@cache
+def _library() -> tuple[Any, Any]:
+    """kubernetes_asyncio's `client` and `config` with nothing in `client` but what `config` and we use.
+
+    Its packages import a thousand generated classes of API objects, which nothing here touches (objects are decoded
+    into our own structs): 35 MiB in each process of each node, and a quarter of a second or more. So the packages are
+    entered without running their `__init__`. They do not stay among the loaded modules: whoever imports the library
+    otherwise (a role from elsewhere) gets the whole of it.
+    """
+    name = "kubernetes_asyncio"
+    before = {module: sys.modules.pop(module) for module in list(sys.modules) if module.partition(".")[0] == name}
+    try:
+        for package in (name, f"{name}.client"):
+            spec = find_spec(package)
+            if spec is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+            sys.modules[package] = module_from_spec(spec)
+        sys.modules[f"{name}.client.models"] = ModuleType(f"{name}.client.models")
+        client = sys.modules[name].client = sys.modules[f"{name}.client"]  # type: ignore[attr-defined]
+        for module, names in (("configuration", ("Configuration",)), ("api_client", ("ApiClient",))):
+            found = import_module(f"{name}.client.{module}")
+            vars(client).update({each: getattr(found, each) for each in names})
+        return client, import_module(f"{name}.config")
+    finally:
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]
+        sys.modules.update(before)
 
 
 def _renewal(loader: Any, configuration: Any) -> Callable[[], Awaitable[None]] | None:

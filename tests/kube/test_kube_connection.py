@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +18,6 @@ import pytest
 import yaml
 from aiohttp import web
 from kube_harness import config, pod_body, status
-from kubernetes_asyncio.config import incluster_config
 
 from ovnbridge.kube import credentials as credentials_module
 from ovnbridge.kube.connection import ApiError, Connection, encode
@@ -381,6 +382,7 @@ async def test_in_cluster(authority: CertificateAuthority, tmp_path: Path, monke
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
         monkeypatch.setattr(credentials_module, "SERVICE_ACCOUNT", token)
+        incluster_config = credentials_module._library()[1].incluster_config
         monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
         monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority.certificate))
         monkeypatch.setattr(incluster_config, "TOKEN_REFRESH_PERIOD", timedelta(0))
@@ -422,3 +424,21 @@ async def test_client_certificates_and_server_names(authority: CertificateAuthor
         assert (await refusal(connection)).unreachable  # the certificate is for another name
         await connection.close()
     assert names == [((("commonName", "someone"),),)]
+
+
+def test_the_library_is_used_without_its_classes_of_api_objects() -> None:
+    """A process that only connects has none of them (40 MiB); one that imports the library itself has them all."""
+    code = """
+import sys
+from ovnbridge.kube.credentials import _library
+client, config = _library()
+assert client.ApiClient and config.load_kube_config
+assert not [name for name in sys.modules if name.startswith("kubernetes_asyncio")], sys.modules.keys()
+import kubernetes_asyncio
+assert kubernetes_asyncio.client.V1Pod and kubernetes_asyncio.watch.Watch
+_library.cache_clear()
+assert not hasattr(_library()[0], "V1Pod")
+assert sys.modules["kubernetes_asyncio"] is kubernetes_asyncio
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
