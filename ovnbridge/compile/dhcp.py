@@ -13,7 +13,6 @@ from ovnbridge.compile.subnet import SubnetView
 from ovnbridge.engine.items import Row
 from ovnbridge.model import address
 from ovnbridge.model.crd.subnet import SubnetSpec
-from ovnbridge.model.names import OVN_PROVIDER, annotation
 from ovnbridge.model.ovn import VENDOR, Key, Ref
 
 TABLE: Final = "DHCP_Options"
@@ -65,10 +64,9 @@ def subnet_rows(view: SubnetView, spec: SubnetSpec, opts: Options) -> Iterator[R
         yield from _rows(view, {4: spec.dhcp_v4_options, 6: spec.dhcp_v6_options}, "", opts)
 
 
-def own_options(notes: Mapping[str, str], provider: str = OVN_PROVIDER) -> dict[int, str]:
-    """The options that a pod's annotations say for one of its ports, by family."""
-    found = {version: notes.get(annotation(suffix, provider)) for version, suffix in _SUFFIXES.items()}
-    return {version: text for version, text in found.items() if text}
+def own_options(wishes: Mapping[str, str]) -> dict[int, str]:
+    """The options that a pod wishes for one of its ports (`nets.wishes`), by family."""
+    return {version: wishes[suffix] for version, suffix in _SUFFIXES.items() if wishes.get(suffix)}
 
 
 def port_rows(view: SubnetView, port: str, own: Mapping[int, str], opts: Options) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -12,13 +13,18 @@ from ovnbridge.engine.engine import Reader
 from ovnbridge.engine.world import Index
 from ovnbridge.model.crd.subnet import Subnet
 from ovnbridge.model.kube import NetworkAttachmentDefinition, Pod
-from ovnbridge.model.names import OVN_PROVIDER, annotation
+from ovnbridge.model.names import NODE_ALLOCATED, OVN_PROVIDER, annotation
 
 NETWORKS: Final = "k8s.v1.cni.cncf.io/networks"
 DEFAULT_NETWORK: Final = "v1.multus-cni.io/default-network"
 KUBE_OVN: Final = "kube-ovn"
 """CNI type of an OVN attachment, and `ipam.type` of others whose addresses are managed here."""
 _ALLOCATED: Final = annotation("allocated", "")
+_WRITTEN: Final = (
+    *("allocated", "ip_address", "mac_address", "cidr", "gateway", "logical_switch", "logical_router"),
+    *("pod_nic_type", "vlan_id", "provider_network", "virtualmachine", "routed"),
+)
+"""Suffixes of the annotations that are written to pods (spec B.2), some of which users may have written before."""
 
 
 class Net(msgspec.Struct, frozen=True):
@@ -183,15 +189,29 @@ def _held_net(provider: str) -> Net | None:
 
 def allocated_providers(notes: Mapping[str, str]) -> tuple[str, ...]:
     """Providers that annotations say are allocated."""
-    return tuple(key.removesuffix(_ALLOCATED) for key in notes if key.endswith(_ALLOCATED) and notes[key] == "true")
+    found = [key for key in notes if key.endswith(_ALLOCATED)]
+    return tuple(key.removesuffix(_ALLOCATED) for key in found if notes[key] == "true")
+
+
+@lru_cache(maxsize=1024)
+def _written(provider: str) -> frozenset[str]:
+    return frozenset(annotation(suffix, provider) for suffix in _WRITTEN)
+
+
+def wishes(notes: Mapping[str, str], provider: str) -> dict[str, str]:
+    """The annotations about one network that only users write, by suffix (spec B.1). Most pods have none: whoever asks
+    for one of them then looks into an empty dict."""
+    written, prefix = _written(provider), annotation("", provider)
+    return {key[len(prefix) :]: notes[key] for key in notes if key not in written and key.startswith(prefix)}
 
 
 def detached(notes: Mapping[str, str], nets: Iterable[Net]) -> dict[str, None]:
     """Annotations of networks that the pod is not attached to any more, to be removed (spec B.2)."""
-    present = {net.provider for net in nets}
-    gone = [p for p in allocated_providers(notes) if p not in present and p != OVN_PROVIDER]
-    if not gone:
+    attached = [key for key in notes if key.endswith(_ALLOCATED) and key != NODE_ALLOCATED]
+    if not attached:  # to the primary network alone, as nearly all
         return {}
+    present = {OVN_PROVIDER, *(net.provider for net in nets)}
+    gone = [p for p in allocated_providers(notes) if p not in present]
     return {key: None for key in notes if any(key.startswith(f"{p}.kubernetes.io/") for p in gone)}
 
 

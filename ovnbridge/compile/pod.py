@@ -5,14 +5,14 @@ Every network of a pod (`compile/nets.py`) is served alike; the pod's annotation
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ovnbridge.compile import dhcp
 from ovnbridge.compile.ippool import pool_facts
 from ovnbridge.compile.lease import address_columns, lease_of, lease_value, reserved
-from ovnbridge.compile.nets import Net, detached, pod_nets
+from ovnbridge.compile.nets import Net, detached, pod_nets, wishes
 from ovnbridge.compile.options import Options, options
 from ovnbridge.compile.ownership import WAY_OUT
 from ovnbridge.compile.request import Asked, annotation_problem, asked
@@ -28,7 +28,7 @@ from ovnbridge.model import address
 from ovnbridge.model.crd.address import IP
 from ovnbridge.model.crd.underlay import Vlan
 from ovnbridge.model.kube import Pod
-from ovnbridge.model.names import LONGEST_NAME, annotation, node_group, port_name, subnet_node_group
+from ovnbridge.model.names import LONGEST_NAME, OVN_PROVIDER, annotation, node_group, port_name, subnet_node_group
 from ovnbridge.model.ovn import VENDOR, Ref
 
 _DEFAULT_GROUP = "default-securitygroup"
@@ -37,7 +37,8 @@ _OF_SUBNET = ("logical_router", "vlan_id", "provider_network")
 
 
 class _Pod(msgspec.Struct, frozen=True):
-    """A pod with what its networks have in common. `own` is the name that it holds its addresses by."""
+    """A pod with what its networks have in common. `own` is the name that it holds its addresses by; `wishes` are its
+    annotations about its primary network."""
 
     key: str
     pod: Pod
@@ -45,10 +46,7 @@ class _Pod(msgspec.Struct, frozen=True):
     pod_type: str
     opts: Options
     serves: bool
-
-    def note(self, suffix: str, net: Net) -> str:
-        """An annotation of the pod for one network."""
-        return self.pod.metadata.annotation(annotation(suffix, net.provider))
+    wishes: Mapping[str, str]
 
     def warning(self, reason: str, message: str) -> Event:
         """A warning on the pod."""
@@ -63,10 +61,11 @@ def _pod(reader: Reader, key: str) -> list[Item]:
     own, pod_type = holder(reader, pod)
     machine = f"{pod.metadata.namespace}/{own}"
     serves = pod_type != VIRTUAL_MACHINE or reader.query(serving_pod, machine) == key
-    me = _Pod(key, pod, own, pod_type, options(reader), serves)
+    told = pod.metadata.all_annotations()
+    me = _Pod(key, pod, own, pod_type, options(reader), serves, wishes(told, OVN_PROVIDER))
     nets, problems = pod_nets(reader, pod)
     items: list[Item] = [me.warning("ValidatePodNetworkFailed", "; ".join(problems))] if problems else []
-    notes: dict[str, str | None] = {**detached(pod.metadata.all_annotations(), nets)}
+    notes: dict[str, str | None] = {**detached(told, nets)}
     for net in nets:
         _net(reader, me, net, items, notes)
     if notes:
@@ -76,26 +75,27 @@ def _pod(reader: Reader, key: str) -> list[Item]:
 
 def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str, str | None]) -> None:
     """Add one network's items to `items`, and what the pod's annotations are to say of it to `notes`."""
-    pod = me.pod
+    pod, told = me.pod, me.pod.metadata.all_annotations()
+    wished = me.wishes if net.primary else wishes(told, net.provider)
     owner = port_name(me.own, pod.metadata.namespace, net.provider)
     lease = lease_of(reader, owner)
-    runs = me.note("allocated", net) == "true"
+    runs = told.get(annotation("allocated", net.provider)) == "true"
     if lease is not None and lease.metadata.deleting and not runs:
         lease = None  # a predecessor's, on its way out; the next one may say another address
-    problem = annotation_problem(pod, net)
+    problem = annotation_problem(pod, net, wished)
     if len(owner) > LONGEST_NAME:
         problem = f"{owner} is too long for the name of an IP object"
     if problem:
         items.append(me.warning("ValidatePodNetworkFailed", problem))
         if lease is None:
             return
-    request = asked(reader, Asked(pod, net, me.own, me.pod_type, owner, lease, runs))
+    request = asked(reader, Asked(pod, net, wished, me.own, me.pod_type, owner, lease, runs))
     if isinstance(request, str):
         items.append(me.warning("AcquireAddressFailed", request))
         return
     if request is not None:
         items.append(Claim(owner, request))
-    if lease is not None and request is not None and not _answers(reader, lease, request):
+    if lease is not None and request is not None and not request.keep and not _answers(reader, lease, request):
         # Of a predecessor, to be exchanged; or a reservation that is not what the pod asks for.
         if reserved(lease):
             message = f"the reservation {owner} of {lease.spec.ip_address} is not what is asked for"
@@ -121,7 +121,7 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
             items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))
         return
     if view.is_ovn and net.is_ovn and me.serves:
-        items += _port(reader, me, net, owner, lease, view)
+        items += _port(reader, me, net, wished, owner, lease, view)
     notes.update(_annotations(reader, me, net, lease, view))
     if not runs:  # afterwards the annotations say it: an event for each pod of a cluster would stay here for ever
         text = f"subnet={view.name} ip={_addresses(lease)}"
@@ -134,33 +134,38 @@ def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
     return answers(lease_value(lease), request, view.cidr_block if view is not None else None, pool)
 
 
-def _port(reader: Reader, me: _Pod, net: Net, owner: str, lease: IP, view: SubnetView) -> list[Item]:
+def _port(
+    reader: Reader, me: _Pod, net: Net, wished: Mapping[str, str], owner: str, lease: IP, view: SubnetView
+) -> list[Item]:
     pod = me.pod
     addresses = address_columns(lease)
-    vips = _vips(reader, me, net, view)
-    secured = frozenset(" ".join((element, *vips)) for element in addresses)
-    own = dhcp.own_options(pod.metadata.all_annotations(), net.provider)
+    vips = _vips(reader, me, wished, view)
+    own = dhcp.own_options(wished) if wished else {}
+    security = frozenset[str]()
+    if wished.get("port_security") == "true":
+        security = frozenset(" ".join((element, *vips)) for element in addresses)
     row = Row(
         "Logical_Switch_Port",
         owner,
         {
             "name": owner,
-            "addresses": addresses | {"unknown"} if me.note("layer2_forward", net) == "true" else addresses,
-            "port_security": secured if me.note("port_security", net) == "true" else frozenset(),
-            "external_ids": _external_ids(me, net, view, vips),
+            "addresses": addresses | {"unknown"} if wished.get("layer2_forward") == "true" else addresses,
+            "port_security": security,
+            "external_ids": _external_ids(me, wished, view, vips),
             **dhcp.port_columns(view, owner, own, lease.spec.v4_ip_address, lease.spec.v6_ip_address),
         },
         parent=Ref("Logical_Switch", view.name),
     )
-    items: list[Item] = [*dhcp.port_rows(view, owner, own, me.opts), row]
+    items: list[Item] = [*dhcp.port_rows(view, owner, own, me.opts), row] if own else [row]
     node, port = pod.spec.node_name, Ref("Logical_Switch_Port", owner)
     if not node:
         return items
-    routed, found = _of_default_vpc(view, me.opts) and view.logical, _found(reader, me, net, view)
+    in_default, found = _of_default_vpc(view, me.opts), _found(reader, me, net, view)
+    routed = in_default and view.logical
     if routed or found:
         entry = None if routed and found else STANDS
         items.append(Member("Port_Group", node_group(node), "ports", port, entry))
-    if not _of_default_vpc(view, me.opts):
+    if not in_default:
         return items
     if view.logical:
         own_way = _translated(me) or bool(_north_gateway(me))
@@ -193,12 +198,11 @@ def _found(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> bool:
 
 def _translated(me: _Pod) -> bool:
     """Whether the pod has an external address of its own, and does not leave through its node (spec D.3)."""
-    notes = me.pod.metadata
-    return me.opts.enable_eip_snat and bool(notes.annotation(annotation("eip")) or notes.annotation(annotation("snat")))
+    return me.opts.enable_eip_snat and bool(me.wishes.get("eip") or me.wishes.get("snat"))
 
 
 def _north_gateway(me: _Pod) -> str:
-    return me.pod.metadata.annotation(annotation("north_gateway"))
+    return me.wishes.get("north_gateway", "")
 
 
 def _way_out(me: _Pod, lease: IP, view: SubnetView) -> Iterator[Item]:
@@ -231,18 +235,19 @@ def _way_out(me: _Pod, lease: IP, view: SubnetView) -> Iterator[Item]:
         yield me.warning("ValidatePodNetworkFailed", message)
 
 
-def _vips(reader: Reader, me: _Pod, net: Net, view: SubnetView) -> tuple[str, ...]:
+def _vips(reader: Reader, me: _Pod, wished: Mapping[str, str], view: SubnetView) -> tuple[str, ...]:
     """Further addresses that the port may use (spec D.3)."""
-    pairs = me.pod.metadata.annotation(annotation("aaps"))
+    pairs, given = me.wishes.get("aaps", ""), wished.get("port_vips", "")
+    if not (pairs or given):
+        return ()
     found = dict.fromkeys(allowed_pairs(reader, pairs, me.pod.metadata.namespace, view.name) if pairs else ())
-    given = map(str.strip, me.note("port_vips", net).split(","))
-    found.update(dict.fromkeys(text for text in given if address.host_family(text)))
+    found.update(dict.fromkeys(text for text in map(str.strip, given.split(",")) if address.host_family(text)))
     return tuple(found)
 
 
-def _external_ids(me: _Pod, net: Net, view: SubnetView, vips: tuple[str, ...]) -> dict[str, str]:
+def _external_ids(me: _Pod, wished: Mapping[str, str], view: SubnetView, vips: tuple[str, ...]) -> dict[str, str]:
     ids = {"vendor": VENDOR, "ls": view.name, "pod": f"{me.pod.metadata.namespace}/{me.own}"}
-    groups = [group for group in me.note("security_groups", net).split(",") if group]
+    groups = [group for group in wished.get("security_groups", "").split(",") if group]
     if groups:
         ids["security_groups"] = "/".join(groups)
         ids |= {f"associated_sg_{group}": "true" for group in groups}
@@ -260,14 +265,35 @@ def _addresses(lease: IP) -> str:
 
 def _annotations(reader: Reader, me: _Pod, net: Net, lease: IP, view: SubnetView) -> dict[str, str | None]:
     """What the pod's annotations say of one network (spec B.2)."""
+    told, provider = me.pod.metadata.all_annotations(), net.provider
+    values = {**reader.query(_common_annotations, view.name, provider, net.is_ovn)}
+    values[annotation("ip_address", provider)] = _addresses(lease)
+    values[annotation("mac_address", provider)] = lease.spec.mac_address or None
+    if net.is_ovn:
+        kind = annotation("pod_nic_type", provider)
+        values[kind] = told.get(kind) or me.opts.pod_nic_type
+    if me.pod_type == VIRTUAL_MACHINE:
+        values[annotation("virtualmachine", provider)] = me.own
+    if me.pod.spec.node_name:
+        values[annotation("routed", provider)] = "true"
+    for suffix in _OF_SUBNET:  # what its subnet was before
+        key = annotation(suffix, provider)
+        if told.get(key) and key not in values:
+            values[key] = None
+    return values
+
+
+def _common_annotations(reader: Reader, subnet: str, provider: str, is_ovn: bool) -> Mapping[str, str | None]:
+    """What the annotations of all pods in a subnet say alike (memoised question)."""
+    view = reader.query(subnet_view, subnet)
+    if view is None:
+        return {}
     values: dict[str, str | None] = {
         "allocated": "true",
-        "ip_address": _addresses(lease),
-        "mac_address": lease.spec.mac_address or None,
         "cidr": view.cidr_block,
         "gateway": view.gateway,
-        "logical_switch": view.name if net.is_ovn else None,
-        "pod_nic_type": (me.note("pod_nic_type", net) or me.opts.pod_nic_type) if net.is_ovn else None,
+        "logical_switch": view.name if is_ovn else None,
+        "pod_nic_type": None,
     }
     if view.vpc and (view.needs_router or view.u2o):
         values["logical_router"] = view.vpc
@@ -275,14 +301,7 @@ def _annotations(reader: Reader, me: _Pod, net: Net, lease: IP, view: SubnetView
     if isinstance(vlan, Vlan):
         values["vlan_id"] = str(vlan.spec.id)
         values["provider_network"] = vlan.spec.provider
-    if me.pod_type == VIRTUAL_MACHINE:
-        values["virtualmachine"] = me.own
-    if me.pod.spec.node_name:
-        values["routed"] = "true"
-    for suffix in _OF_SUBNET:  # what its subnet was before
-        if suffix not in values and me.note(suffix, net):
-            values[suffix] = None
-    return {annotation(suffix, net.provider): value for suffix, value in values.items()}
+    return {annotation(suffix, provider): value for suffix, value in values.items()}
 
 
 UNITS = (Unit("pod", "Pod", _pod),)

@@ -28,12 +28,13 @@ _FAMILIES: Mapping[str, str] = {"ipv4": address.IPV4, "ipv6": address.IPV6}
 class Asked(msgspec.Struct, frozen=True):
     """A pod's network with what is known of its address.
 
-    `own` and `pod_type` are what the IP object says of the holder, `owner` is its name, `runs` says that the address
-    has been handed to the pod.
+    `wishes` are the pod's annotations about it (`nets.wishes`). `own` and `pod_type` are what the IP object says of the
+    holder, `owner` is its name, `runs` says that the address has been handed to the pod.
     """
 
     pod: Pod
     net: Net
+    wishes: Mapping[str, str]
     own: str
     pod_type: str
     owner: str
@@ -41,27 +42,14 @@ class Asked(msgspec.Struct, frozen=True):
     runs: bool
 
 
-def annotation_problem(pod: Pod, net: Net) -> str:
+def annotation_problem(pod: Pod, net: Net, wishes: Mapping[str, str]) -> str:
     """What is wrong with the pod's annotations about one network (spec F.3), or ""."""
     notes = pod.metadata.all_annotations()
-    problems = []
-    if net.primary:
-        cidr = notes.get(annotation("cidr"), "")
-        for part in filter(None, notes.get(annotation("ip_address"), "").split(",")):
-            if address.family(part.strip()) is None:
-                problems.append(f"{part!r} in annotation {annotation('ip_address')} is not an IP address")
-            elif cidr and not _inside(cidr, part.strip()):
-                problems.append(f"{part} in annotation {annotation('ip_address')} is not in cidr {cidr}")
-        problems += _twice(notes.get(annotation("ip_address"), ""), "ip_address")
-        gateway = notes.get(annotation("north_gateway"), "")
-        if gateway and address.host_family(gateway) is None:
-            problems.append(f"{gateway!r} in annotation {annotation('north_gateway')} is not an IP address")
-        mac = notes.get(annotation("mac_address"), "")
-        if mac and not address.valid_mac(mac):
-            problems.append(f"{mac!r} in annotation {annotation('mac_address')} is not a MAC address")
-        problems += _pool_problems(notes.get(annotation("ip_pool"), ""), cidr)
+    problems = _primary_problems(notes, wishes) if net.primary else []
+    if not wishes:
+        return "; ".join(problems)
     name = annotation("ip_family", net.provider)
-    family = notes.get(name, "")
+    family = wishes.get("ip_family", "")
     if family and family not in _FAMILIES:
         problems.append(f"{family!r} in annotation {name} must be ipv4 or ipv6")
     elif family:
@@ -70,10 +58,29 @@ def annotation_problem(pod: Pod, net: Net) -> str:
         if other:
             problems.append(f"{', '.join(other)} is not of the family {family} that annotation {name} asks for")
     for suffix in ("ingress_rate", "egress_rate", "ingress_burst", "egress_burst"):
-        text = notes.get(annotation(suffix, net.provider), "")
+        text = wishes.get(suffix, "")
         if text and not (text.isascii() and text.isdigit()):
             problems.append(f"{text!r} in annotation {annotation(suffix, net.provider)} must be a non-negative integer")
     return "; ".join(problems)
+
+
+def _primary_problems(notes: Mapping[str, str], wishes: Mapping[str, str]) -> list[str]:
+    """What is wrong with what a pod says of its primary network's addresses."""
+    problems = []
+    cidr, given = notes.get(annotation("cidr"), ""), notes.get(annotation("ip_address"), "")
+    for part in given.split(",") if given else ():
+        if part and address.family(part.strip()) is None:
+            problems.append(f"{part!r} in annotation {annotation('ip_address')} is not an IP address")
+        elif part and cidr and not _inside(cidr, part.strip()):
+            problems.append(f"{part} in annotation {annotation('ip_address')} is not in cidr {cidr}")
+    problems += _twice(given, "ip_address")
+    gateway = wishes.get("north_gateway", "")
+    if gateway and address.host_family(gateway) is None:
+        problems.append(f"{gateway!r} in annotation {annotation('north_gateway')} is not an IP address")
+    mac = notes.get(annotation("mac_address"), "")
+    if mac and not address.valid_mac(mac):
+        problems.append(f"{mac!r} in annotation {annotation('mac_address')} is not a MAC address")
+    return problems + _pool_problems(wishes.get("ip_pool", ""), cidr)
 
 
 def _pool_problems(text: str, cidr: str) -> list[str]:
@@ -129,23 +136,21 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
     What a pod that runs holds is not exchanged any more, whatever its annotations and its subnet become.
     """
     pod, net, lease = what.pod, what.net, what.lease
-    notes = pod.metadata.all_annotations()
-    keep = what.runs and lease is not None
-    vip = notes.get(annotation("vip"), "") if net.primary else ""
-    if vip and not keep:
+    if what.runs and lease is not None:
+        return _held(what, lease)
+    vip = what.wishes.get("vip", "") if net.primary else ""
+    if vip:
         return _from_vip(reader, what, vip)
-    pool = notes.get(annotation("ip_pool", net.provider), "").strip()
+    pool = what.wishes.get("ip_pool", "").strip()
     named = "" if not pool or is_list(pool) else pool
     if named and not what.runs and reader.query(pool_facts, named) is None:
         return f"ippool {named} does not exist or is not valid"
-    subnets = _subnets(reader, what, named, keep=keep)
+    subnets = _subnets(reader, what, named)
     if not subnets:
         return None if net.is_ovn else f"NoSubnet: no subnet has provider {net.subnet_provider}"
     static = _static(what, pool if not named else "")
     if isinstance(static, str):
-        if not keep:
-            return static
-        static = ()
+        return static
     mac = _wished(what, "mac_address", net.mac)
     problem = mac_problem(reader, subnets, mac) if lease is None and net.is_ovn else ""
     if problem:
@@ -153,15 +158,31 @@ def asked(reader: Reader, what: Asked) -> AddressRequest | str | None:
     return AddressRequest(
         subnets=subnets,
         addresses=static,
-        family=_FAMILIES.get(notes.get(annotation("ip_family", net.provider), ""), ""),
+        family=_FAMILIES.get(what.wishes.get("ip_family", ""), ""),
         mac=mac if net.is_ovn and address.valid_mac(mac) else "",
         want_mac=net.is_ovn,
         # Whoever has an address does not care when nodes come and go.
         skip=skipped(reader, subnets) if lease is None else frozenset(),
-        keep=keep,
-        runs=what.runs and not keep,
+        runs=what.runs,
         pool=named,
         pools=() if pool or not net.primary else reader.query(namespace_pools, pod.metadata.namespace),
+        pod=what.own,
+        namespace=pod.metadata.namespace,
+        node=pod.spec.node_name,
+        pod_type=what.pod_type,
+    )
+
+
+def _held(what: Asked, lease: IP) -> AddressRequest:
+    """The request of a pod that runs with a lease: what it has."""
+    spec, pod = lease.spec, what.pod
+    addresses = address.join(spec.v4_ip_address, spec.v6_ip_address)
+    return AddressRequest(
+        subnets=(spec.subnet,),
+        addresses=(addresses,) if addresses else (),
+        mac=spec.mac_address,
+        want_mac=what.net.is_ovn,
+        keep=True,
         pod=what.own,
         namespace=pod.metadata.namespace,
         node=pod.spec.node_name,
@@ -190,12 +211,12 @@ def mac_problem(reader: Reader, subnets: Iterable[str], mac: str) -> str:
     return ""
 
 
-def _subnets(reader: Reader, what: Asked, named: str, *, keep: bool) -> tuple[str, ...]:
+def _subnets(reader: Reader, what: Asked, named: str) -> tuple[str, ...]:
     """Candidates, in order (spec C.8, point 5)."""
     net, lease, notes = what.net, what.lease, what.pod.metadata.all_annotations()
     given = notes.get(annotation("logical_switch", net.provider), "") if net.is_ovn or not what.runs else ""
     stays = lease is not None and (not lease.spec.pod_type or reader.query(keeps_address, what.owner))
-    if lease is not None and (keep or (stays and not given)):
+    if lease is not None and stays and not given:
         return (lease.spec.subnet,)
     if given:
         return (given,)

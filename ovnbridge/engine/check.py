@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ovnbridge.engine.desired import DesiredStore, UnitKey, identified, identity
-from ovnbridge.engine.engine import Engine, Query, Reader, Source
+from ovnbridge.engine.engine import Engine, Query, Reader
 from ovnbridge.engine.items import Item
 
 
@@ -37,16 +37,13 @@ class Check:
         self._answers: dict[Query, Any] = {}
         self._version = self.world.version
 
-    def record(self, source: Source) -> None:
-        """Nothing: a check depends on nothing."""
-
     def ask(self, query: Query) -> Any:
         """The answer as of now, remembered while the World stays as it is."""
         if self._version != self.world.version:
             self._answers.clear()
             self._version = self.world.version
         if query not in self._answers:
-            self._answers[query] = query.function(self._reader, *query.arguments)
+            self._answers[query], _ = self._reader.noted(query.function, *query.arguments)
         return self._answers[query]
 
     def steps(self) -> Iterator[list[Difference]]:
@@ -76,7 +73,7 @@ class Check:
     def _unit(self, unit: UnitKey) -> list[Difference]:
         desired = self._engine.desired
         kept = desired.snapshot_of(unit)
-        right = self._engine.run(self._reader, unit)
+        right, _ = self._reader.noted(self._engine.run, unit)
         if kept == right and all(desired.merged(unit, item) for item in right):
             return []
         before, after = identified(kept), identified(right)

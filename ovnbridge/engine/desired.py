@@ -78,7 +78,7 @@ class DesiredStore:
             self._items[unit] = items
         else:
             self._items.pop(unit, None)
-        objects: dict[ObjectKey, None] = {}
+        objects: dict[ObjectKey, list[ObjectItem]] = {}
         if old:
             before, after = identified(old), identified(items)
             for about, item in before.items():
@@ -87,14 +87,14 @@ class DesiredStore:
             for about, item in after.items():
                 if before.get(about) != item:
                     self._add(unit, item, objects)
+            objects = {key: [] for key in objects}  # all items about them, also those that are as before
+            for item in items if objects else ():
+                if isinstance(item, OBJECT_ITEMS) and (mine := objects.get(_about(item))) is not None:
+                    mine.append(item)
         else:
             for item in items:
                 self._add(unit, item, objects)
-        changed: dict[ObjectKey, list[ObjectItem]] = {key: [] for key in objects}
-        for item in items if changed else ():
-            if isinstance(item, OBJECT_ITEMS) and (mine := changed.get(_about(item))) is not None:
-                mine.append(item)
-        for key, mine in changed.items():
+        for key, mine in objects.items():
             self._put_objects(key, unit, tuple(mine))
 
     def _put_objects(self, key: ObjectKey, unit: UnitKey, items: tuple[ObjectItem, ...]) -> None:
@@ -104,20 +104,21 @@ class DesiredStore:
             self._objects.discard(key, unit)
         self._touched.objects[key] = None
 
-    def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None]) -> None:
+    def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, list[ObjectItem]]) -> None:
         if isinstance(item, Row):
             key = (item.table, item.key)
-            wanted = self._rows.first(key)
-            self._rows.put(key, unit, item)
-            if wanted is None or self._rows.first(key) != wanted:
+            if self._rows.put(key, unit, item):
                 self._touched.rows[key] = None
         elif isinstance(item, Member):
-            columns = self._members.setdefault((item.table, item.key), {})
+            key = (item.table, item.key)
+            columns = self._members.get(key)
+            if columns is None:
+                columns = self._members[key] = {}
             owners = columns.get(item.column)
             if owners is None:
                 owners = columns[item.column] = Owners()
             owners.put(item.value, unit, item.entry)
-            self._touch_member(item)
+            self._touch_member(key, item)
         elif isinstance(item, Claim):
             self._claims.put(item.owner, unit, item)
             self._touched.claims[item.owner] = None
@@ -127,9 +128,9 @@ class DesiredStore:
             self._pools[item.name] = item
             self._touched.pools[item.name] = None
         else:
-            objects[_about(item)] = None
+            objects.setdefault(_about(item), []).append(item)
 
-    def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, None], *, replaced: bool) -> None:
+    def _remove(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, list[ObjectItem]], *, replaced: bool) -> None:
         if isinstance(item, Row):
             if not replaced:  # otherwise its successor sees what has changed
                 key = (item.table, item.key)
@@ -138,14 +139,15 @@ class DesiredStore:
                 if self._rows.first(key) != wanted:
                     self._touched.rows[key] = None
         elif isinstance(item, Member):
-            columns = self._members.get((item.table, item.key), {})
+            key = (item.table, item.key)
+            columns = self._members.get(key, {})
             if item.column in columns:
                 columns[item.column].discard(item.value, unit)
                 if not columns[item.column]:
                     del columns[item.column]
                     if not columns:
-                        del self._members[(item.table, item.key)]
-            self._touch_member(item)
+                        del self._members[key]
+            self._touch_member(key, item)
         elif isinstance(item, Claim):
             if not replaced:
                 self._claims.discard(item.owner, unit)
@@ -158,20 +160,16 @@ class DesiredStore:
             if item.scope not in self._holds:
                 self._touched.released.add(item.scope)
         else:
-            objects[_about(item)] = None
+            objects.setdefault(_about(item), [])
 
-    def _touch_member(self, item: Member) -> None:
-        key = (item.table, item.key)
-        if key not in self._touched.rows:
-            self._touched.rows[key] = {(item.column, item.value)}
-            return
-        partial = self._touched.rows[key]
+    def _touch_member(self, key: RowKey, item: Member) -> None:
+        partial = self._touched.rows.setdefault(key, set())
         if partial is not None:
             partial.add((item.column, item.value))
 
     def drop(self, unit: UnitKey, item: Item) -> None:
         """Take an item out of the merged view that the unit does not want (the self-check's repair)."""
-        objects: dict[ObjectKey, None] = {}
+        objects: dict[ObjectKey, list[ObjectItem]] = {}
         self._remove(unit, item, objects, replaced=False)
         for key in objects:
             self._put_objects(key, unit, tuple(i for i in self._objects.all(key)[unit] if i != item))

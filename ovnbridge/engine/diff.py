@@ -155,7 +155,9 @@ class Differ:
         facts = self._facts[row.table]
         changed: dict[str, Value] = {}
         for name, value in row.columns.items():
-            if name in row.initial or not self._actual.has_column(row.table, name):
+            if actual.columns.get(name) == value or name in row.initial:  # mostly it is what is desired, to the letter
+                continue
+            if not self._actual.has_column(row.table, name):
                 continue
             if name in facts.adopted and name not in row.exact and actual.columns.get(name):
                 continue

@@ -55,18 +55,11 @@ class Engine:
         self._normal: OrderedDict[UnitKey, None] = OrderedDict()
         self._crowds: deque[dict[Node, None]] = deque()
         """Readers of changed things that are too many to be marked at once."""
-        self._recording: dict[Source, None] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def record(self, source: Source) -> None:
-        """Note that the running unit or query has looked at `source`."""
-        if self._recording is not None:
-            self._recording[source] = None
-
     def ask(self, query: Query) -> Any:
         """The current answer of a query, evaluated when missing or stale."""
-        self.record(query)
         if self._suspects and query in self._suspects:
             self._refresh(query)
         answer = self._answers.get(query, _UNKNOWN)
@@ -215,7 +208,8 @@ class Engine:
                 # A unit that looks at its object only through questions runs again when an answer changes.
                 if gone or self._readers.has(cell, node) or node not in self._reads:
                     self._mark(node, urgent=True)
-            fresh[cell] = None
+            if cell in self._readers:
+                fresh[cell] = None
         if not self._suspects:
             self._changed.clear()
         self._changed.update(fresh)
@@ -317,12 +311,7 @@ class Engine:
 
     def _evaluate_unit(self, node: UnitKey) -> None:
         self.evaluations += 1
-        outer, self._recording = self._recording, {}
-        try:
-            items = self.run(self._reader, node)
-            reads = tuple(self._recording)
-        finally:
-            self._recording = outer
+        items, reads = self._reader.noted(self.run, node)
         exists = self.world.get(self._units[node.unit].table, node.key) is not None
         self._link(node, reads if items or exists else ())
         self.desired.set(node, items)
@@ -335,17 +324,13 @@ class Engine:
 
     def _run(self, query: Query) -> tuple[Any, tuple[Source, ...]]:
         """What a query answers now, and what it reads for it."""
-        outer, self._recording = self._recording, {}
-        try:
-            return query.function(self._reader, *query.arguments), tuple(self._recording)
-        finally:
-            self._recording = outer
+        return self._reader.noted(query.function, *query.arguments)
 
     def _link(self, node: Node, reads: tuple[Source, ...]) -> None:
         old = self._reads.get(node, ())
         if old == reads:
             return
-        known, kept = set(old), set(reads)
+        known, kept = set(old), set(reads) if old else ()
         for source in old:
             if source not in kept:
                 self._unlink(source, node)

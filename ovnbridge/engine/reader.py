@@ -46,9 +46,6 @@ class Asked(Protocol):
 
     world: World
 
-    def record(self, source: Source) -> None:
-        """`source` is looked at."""
-
     def ask(self, query: Query) -> Any:
         """The answer of a query."""
 
@@ -59,15 +56,24 @@ class Reader:
     def __init__(self, engine: Asked) -> None:
         self._engine = engine
         self._world = engine.world
+        self._seen: dict[Source, None] = {}
+
+    def noted(self, function: Callable[..., V], *arguments: Any) -> tuple[V, tuple[Source, ...]]:
+        """What `function(reader, *arguments)` answers, and what it looks at for it."""
+        outer, self._seen = self._seen, {}
+        try:
+            return function(self, *arguments), tuple(self._seen)
+        finally:
+            self._seen = outer
 
     def get(self, table: str, key: str) -> Any | None:
         """One World value, or None."""
-        self._engine.record(cell((table, key)))
+        self._seen[cell((table, key))] = None
         return self._world.get(table, key)
 
     def keys(self, table: str) -> list[str]:
         """All keys of a table, sorted."""
-        self._engine.record(Cell(f"keys:{table}", ""))
+        self._seen[Cell(f"keys:{table}", "")] = None
         return sorted(self._world.keys(table))
 
     def all(self, table: str) -> list[Any]:
@@ -76,14 +82,16 @@ class Reader:
 
     def by(self, index: str, key: str) -> list[Any]:
         """What is found under one entry of a declared index (keys) or catalogue, sorted."""
-        self._engine.record(Cell(f"index:{index}", key))
+        self._seen[Cell(f"index:{index}", key)] = None
         return sorted(self._world.lookup(index, key))
 
     def any(self, index: str, key: str) -> bool:
         """Whether anything is found under one entry of a declared index."""
-        self._engine.record(Cell(f"index:{index}", key))
+        self._seen[Cell(f"index:{index}", key)] = None
         return bool(self._world.lookup(index, key))
 
     def query(self, function: Callable[..., V], *arguments: Any) -> V:
         """The memoised answer of `function(reader, *arguments)`; arguments must be hashable."""
-        return self._engine.ask(Query(function, arguments))  # type: ignore[no-any-return]
+        query = Query(function, arguments)
+        self._seen[query] = None
+        return self._engine.ask(query)  # type: ignore[no-any-return]

@@ -73,11 +73,11 @@ class World:
 
     def put(self, table: str, key: str, value: Any | None) -> bool:
         """Set one value, or remove it with None. Returns whether anything changed."""
-        rows = self._tables.setdefault(table, {})
+        rows = self._tables.get(table)
+        if rows is None:
+            rows = self._tables[table] = {}
         old = rows.get(key)
-        if old is None and value is None:
-            return False
-        if old is not None and value is not None and old == value:
+        if old is value or (old is not None and value is not None and old == value):
             return False
         self.version += 1
         if value is None:
@@ -88,7 +88,10 @@ class World:
             self._changes[cell((f"keys:{table}", ""))] = None
         self._changes[cell((table, key))] = None
         for index in self._by_table.get(table, ()):
-            self._reindex(index, key, old, value)
+            went = index.entries(key, old) if old is not None else ()
+            came = index.entries(key, value) if value is not None else ()
+            if went or came:
+                self._reindex(index.name, went, came)
         return True
 
     def replace(self, table: str, values: Mapping[str, Any]) -> list[str]:
@@ -133,13 +136,11 @@ class World:
                 twin.put(table, key, value)
         return twin
 
-    def _reindex(self, index: Index | Catalogue, key: str, old: Any | None, new: Any | None) -> None:
-        went = index.entries(key, old) if old is not None else ()
-        came = index.entries(key, new) if new is not None else ()
-        if went == came or not (went or came):  # mostly nothing
+    def _reindex(self, index: str, went: Iterable[tuple[str, Hashable]], came: Iterable[tuple[str, Hashable]]) -> None:
+        if went == came:
             return
         before, after = dict.fromkeys(went), dict.fromkeys(came)
-        found = self._indexes[index.name]
+        found = self._indexes[index]
         for entry, thing in (pair for pair in before if pair not in after):
             things = found[entry]
             things[thing] -= 1
@@ -147,12 +148,12 @@ class World:
                 del things[thing]
                 if not things:
                     del found[entry]
-                self._changes[cell((f"index:{index.name}", entry))] = None
+                self._changes[cell((f"index:{index}", entry))] = None
         for entry, thing in (pair for pair in after if pair not in before):
             things = found.setdefault(entry, {})
             things[thing] = things.get(thing, 0) + 1
             if things[thing] == 1:
-                self._changes[cell((f"index:{index.name}", entry))] = None
+                self._changes[cell((f"index:{index}", entry))] = None
 
 
 _NOTHING: Mapping[Any, int] = {}

@@ -68,7 +68,9 @@ def _other_family(text: str) -> Family | None:
 
 def host_family(text: str) -> Family | None:
     """4 or 6 for one address without a mask, None for everything else."""
-    return None if "/" in text else family(text)
+    if "/" in text:
+        return None
+    return 4 if _ipv4(text) is not None else _other_family(text)
 
 
 def protocol(text: str) -> str:
