@@ -82,14 +82,15 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
     runs = told.get(annotation("allocated", net.provider)) == "true"
     if lease is not None and lease.metadata.deleting and not runs:
         lease = None  # a predecessor's, on its way out; the next one may say another address
-    problem = annotation_problem(pod, net, wished)
+    what = Asked(pod, net, wished, me.own, me.pod_type, owner, lease, runs)
+    problem = annotation_problem(what)
     if len(owner) > LONGEST_NAME:
         problem = f"{owner} is too long for the name of an IP object"
     if problem:
         items.append(me.warning("ValidatePodNetworkFailed", problem))
         if lease is None:
             return
-    request = asked(reader, Asked(pod, net, wished, me.own, me.pod_type, owner, lease, runs))
+    request = asked(reader, what)
     if isinstance(request, str):
         items.append(me.warning("AcquireAddressFailed", request))
         return
@@ -121,7 +122,7 @@ def _net(reader: Reader, me: _Pod, net: Net, items: list[Item], notes: dict[str,
             items.append(me.warning("CreateOVNPortFailed", f"subnet {lease.spec.subnet}: {missing}"))
         return
     if view.is_ovn and net.is_ovn and me.serves:
-        items += _port(reader, me, net, wished, owner, lease, view)
+        items += _port(reader, me, what, lease, view)
     notes.update(_annotations(reader, me, net, lease, view))
     if not runs:  # afterwards the annotations say it: an event for each pod of a cluster would stay here for ever
         text = f"subnet={view.name} ip={_addresses(lease)}"
@@ -134,10 +135,8 @@ def _answers(reader: Reader, lease: IP, request: AddressRequest) -> bool:
     return answers(lease_value(lease), request, view.cidr_block if view is not None else None, pool)
 
 
-def _port(
-    reader: Reader, me: _Pod, net: Net, wished: Mapping[str, str], owner: str, lease: IP, view: SubnetView
-) -> list[Item]:
-    pod = me.pod
+def _port(reader: Reader, me: _Pod, what: Asked, lease: IP, view: SubnetView) -> list[Item]:
+    pod, net, wished, owner = what.pod, what.net, what.wishes, what.owner
     addresses = address_columns(lease)
     vips = _vips(reader, me, wished, view)
     own = dhcp.own_options(wished) if wished else {}

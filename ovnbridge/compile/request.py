@@ -42,9 +42,9 @@ class Asked(msgspec.Struct, frozen=True):
     runs: bool
 
 
-def annotation_problem(pod: Pod, net: Net, wishes: Mapping[str, str]) -> str:
+def annotation_problem(what: Asked) -> str:
     """What is wrong with the pod's annotations about one network (spec F.3), or ""."""
-    notes = pod.metadata.all_annotations()
+    net, wishes, notes = what.net, what.wishes, what.pod.metadata.all_annotations()
     problems = _primary_problems(notes, wishes) if net.primary else []
     if not wishes:
         return "; ".join(problems)
