@@ -130,7 +130,7 @@ async def load_credentials(
             loader = await config.load_kube_config_from_dict(
                 dict(path), context=context, client_configuration=configuration
             )
-            renew = _renewal(loader, configuration)
+            renew = _renewal(config, loader, configuration)
         elif path:
             if not any(Path(part).expanduser().is_file() for part in path.split(os.pathsep) if part):
                 raise CredentialsError(f"no such kubeconfig: {path}")
@@ -141,20 +141,23 @@ async def load_credentials(
                 client_configuration=configuration,
                 persist_config=False,
             )
-            renew = _renewal(loader, configuration)
+            renew = _renewal(config, loader, configuration)
         elif in_cluster:
             config.load_incluster_config(client_configuration=configuration)
         elif server is None:
             raise CredentialsError("no kubeconfig, and not in a cluster")
+        if server is not None:
+            configuration.host = server
+        api_client = client.ApiClient(configuration=configuration)
     except MALFORMED as error:
         raise CredentialsError(f"unusable configuration: not what a kubeconfig is ({error})") from error
     except (config.ConfigException, yaml.YAMLError, OSError) as error:
         raise CredentialsError(f"unusable configuration: {' '.join(str(error).split())}") from error
-    if server is not None:
-        configuration.host = server
+    finally:
+        _forget_files(config)
     return Credentials(
         configuration=configuration,
-        api_client=client.ApiClient(configuration=configuration),
+        api_client=api_client,
         errors=(config.ConfigException, OSError, ValueError),
         renew=renew,
     )
@@ -189,7 +192,16 @@ def _library() -> tuple[Any, Any]:
         sys.modules.update(before)
 
 
-def _renewal(loader: Any, configuration: Any) -> Callable[[], Awaitable[None]] | None:
+def _forget_files(config: Any) -> None:
+    """Remove the temporary files with keys and certificates that the kubeconfig holds: they have been read.
+
+    The library removes them when the process ends, and leaves private keys behind when it is killed. Nothing waits
+    between their being written and read, so they are nobody else's.
+    """
+    config.kube_config._cleanup_temp_files()
+
+
+def _renewal(config: Any, loader: Any, configuration: Any) -> Callable[[], Awaitable[None]] | None:
     """How this kubeconfig's token is obtained again; None when it is constant."""
     user = loader._user
     dynamic = user is not None and (loader.provider in ("gcp", "oidc") or "exec" in user or "tokenFile" in user)
@@ -202,6 +214,7 @@ def _renewal(loader: Any, configuration: Any) -> Callable[[], Awaitable[None]] |
             loader.token = "Bearer " + (base / user["tokenFile"]).read_text().strip()
         else:
             await loader._load_authentication()
+            _forget_files(config)
         configuration.api_key["BearerToken"] = loader.token
 
     return renew

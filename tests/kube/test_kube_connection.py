@@ -398,7 +398,9 @@ async def test_in_cluster(authority: CertificateAuthority, tmp_path: Path, monke
     assert seen == ["Bearer first", "Bearer second", "Bearer third"]
 
 
-async def test_client_certificates_and_server_names(authority: CertificateAuthority, tmp_path: Path) -> None:
+async def test_client_certificates_and_server_names(
+    authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = authority.client("client", "someone")
     names: list[Any] = []
 
@@ -423,11 +425,28 @@ async def test_client_certificates_and_server_names(authority: CertificateAuthor
         connection = await Connection.open(kubeconfig=kubeconfig)
         assert (await refusal(connection)).unreachable  # the certificate is for another name
         await connection.close()
-    assert names == [((("commonName", "someone"),),)]
+
+        kubeconfig["clusters"][0]["cluster"] = {
+            "server": url,
+            "certificate-authority-data": base64.b64encode(authority.certificate.read_bytes()).decode(),
+            "tls-server-name": "kubernetes.default",
+        }
+        kubeconfig["users"][0]["user"] = {
+            "client-certificate-data": base64.b64encode(client.certificate.read_bytes()).decode(),
+            "client-key-data": base64.b64encode(client.key.read_bytes()).decode(),
+        }
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        connection = await Connection.open(kubeconfig=kubeconfig)
+        assert not list(temporary.iterdir())  # also when the process is killed, no key stays behind
+        await connection.request("GET", "/x")
+        await connection.close()
+    assert names == [((("commonName", "someone"),),)] * 2
 
 
 def test_the_library_is_used_without_its_classes_of_api_objects() -> None:
-    """A process that only connects has none of them (40 MiB); one that imports the library itself has them all."""
+    """A process that only connects has none of them (35 MiB); one that imports the library itself has them all."""
     code = """
 import sys
 from ovnbridge.kube.credentials import _library
