@@ -47,13 +47,13 @@ class Memory(Estate):
         raise Violation("a round does not end")
 
     def resident(self) -> int:
-        """Bytes of the controller."""
+        """Bytes of the controller; without pages of files, which the kernel takes and gives back."""
         lines = Path(f"/proc/{self.controller_pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 async def test_twenty_thousand_pods_leave_nothing_behind() -> None:
     async with Memory() as harness:
         await harness.settle()

@@ -28,6 +28,7 @@ class Trouble:
 
     def __init__(self) -> None:
         self._resumes: list[asyncio.TimerHandle] = []
+        self._storming = False
         self._past_switches: set[str] = set()
 
     def _switches_on_disk(self) -> set[str]:
@@ -49,6 +50,7 @@ class Trouble:
 
     def storm_api(self, status: int, share: float) -> None:
         """So many of all requests are answered with this status."""
+        self._storming = True
         chance = random.Random(share)
         self.api.faults.fail(status, None, lambda _: chance.random() < share, retry_after=1 if status == 429 else None)
 
@@ -144,4 +146,8 @@ class Trouble:
         self._resumes.clear()
         self._unpause()
         self._deliver()
+        self._calm()
+
+    def _calm(self) -> None:
         self.api.faults.clear()
+        self._storming = False
