@@ -107,7 +107,9 @@ class DesiredStore:
     def _add(self, unit: UnitKey, item: Item, objects: dict[ObjectKey, list[ObjectItem]]) -> None:
         if isinstance(item, Row):
             key = (item.table, item.key)
-            if self._rows.put(key, unit, item):
+            wanted = self._rows.first(key)
+            self._rows.put(key, unit, item)
+            if wanted is None or self._rows.first(key) != wanted:
                 self._touched.rows[key] = None
         elif isinstance(item, Member):
             key = (item.table, item.key)

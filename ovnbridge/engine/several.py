@@ -24,20 +24,15 @@ class Owners(Generic[K, U, V]):
         self._of: dict[K, Any] = {}
         """(unit, value), or for several units a dict."""
 
-    def put(self, key: K, unit: U, value: V) -> bool:
-        """What `unit` wants. Returns whether what counts is another."""
+    def put(self, key: K, unit: U, value: V) -> None:
+        """What `unit` wants; costs the same however many others want it."""
         found = self._of.get(key)
-        if found is None:
-            self._of[key] = (unit, value)
-            return True
-        before = self.first(key)
-        if type(found) is tuple and found[0] == unit:
+        if found is None or (type(found) is tuple and found[0] == unit):
             self._of[key] = (unit, value)
         elif type(found) is tuple:
             self._of[key] = {found[0]: found[1], unit: value}
         else:
             found[unit] = value
-        return bool(before != self.first(key))
 
     def discard(self, key: K, unit: U) -> None:
         """`unit` wants nothing any more."""

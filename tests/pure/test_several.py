@@ -51,3 +51,24 @@ def test_links(edits: list[tuple[str, UnitKey, int | None]]) -> None:
             assert links.count(name) == len(readers)
             assert (name in links) is bool(readers)
             assert links.has(name, reader) is (reader in readers)
+
+
+class Counted(UnitKey):
+    """A unit that counts how often it is compared by order."""
+
+    compared = 0
+
+    def __lt__(self, other: object) -> bool:
+        Counted.compared += 1
+        return tuple.__lt__(self, other)  # type: ignore[operator]
+
+
+def test_what_everybody_wants_costs_each_the_same() -> None:
+    """While a subnet cannot be compiled each of its pods holds it: who counts is not looked for each time."""
+    owners: Owners[str, UnitKey, None] = Owners()
+    for number in range(1000):
+        owners.put("subnet", Counted("pod", str(number)), None)
+    for number in range(999):
+        owners.discard("subnet", Counted("pod", str(number)))
+    assert Counted.compared == 0
+    assert owners.owner("subnet") == ("pod", "999")
