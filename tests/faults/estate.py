@@ -24,7 +24,6 @@ from ovnbridge.ovsdb.file import FileDatabase
 from ovnbridge.roles.controller_flags import FLAGS, compile_options
 from ovnbridge.settings import parse
 from tests.faults.harness import NODES, NOTE, Harness, Object, Patience, Violation
-from tests.support.ovsdb import free_port
 
 KINDS = {
     "vpcs": "Vpc",
@@ -72,8 +71,7 @@ class Estate(Harness):
     """A cluster in which all kinds of objects come, change and go."""
 
     def __init__(self, *, raft: bool = False) -> None:
-        super().__init__(raft=raft)
-        self.health_port = free_port()
+        super().__init__(raft=raft, listens=True)
         self.checks = 0
         self._kept: dict[str, Object] = {}
         """Leases of sets at the last settling; what a set's change has released is not in it."""

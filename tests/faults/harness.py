@@ -34,7 +34,7 @@ from ovnbridge.model.names import node_group
 from tests.faults.nursery import GUARD, ROOT, Born, Nursery
 from tests.faults.observer import Observer
 from tests.faults.trouble import Trouble
-from tests.support.ovsdb import Cluster, Server
+from tests.support.ovsdb import Cluster, Server, free_port
 from tests.support.relay import Proxy
 
 Action = tuple[Any, ...]
@@ -73,11 +73,11 @@ class Patience:
 class Harness(Trouble):
     """One cluster without kubelets: an API server in this process, NB and the controller as children."""
 
-    health_port = 0
-    """Where the controller listens; 0: nowhere."""
-
-    def __init__(self, *, raft: bool = False) -> None:
+    def __init__(self, *, raft: bool = False, listens: bool = False, flags: tuple[str, ...] = ()) -> None:
+        """`listens`: the controller serves HTTP at `health_port`. `flags` are further ones of it."""
         super().__init__()
+        self.health_port = free_port() if listens else 0
+        self._flags = flags
         self.api = ApiServer()
         self.observer = Observer(self._pods_subnet, self.switch_names)
         self.log: list[Action] = []
@@ -174,6 +174,7 @@ class Harness(Trouble):
             "--leader-elect-retry-period=2s",
             "--ovsdb-inactivity-timeout=2",
             "--ovsdb-con-timeout=1",
+            *self._flags,
         ]
         environment = {"POD_NAME": f"controller-{self.successions}", "POD_NAMESPACE": "kube-system"}
         if not exactly:

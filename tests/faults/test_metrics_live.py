@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.harness import Harness
-from tests.faults.nursery import GUARD, ROOT
-from tests.support.ovsdb import free_port
-
-
-class Listening(Harness):
-    """The fault harness with a controller that listens."""
-
-    def start(self, *, exactly: bool = False) -> None:
-        self.port = free_port()
-        command = [
-            *("--role=controller", f"--kubeconfig={self._kubeconfig}", f"--ovn-nb-addr={self.proxies[0].remote}"),
-            f"--pprof-port={self.port}",
-        ]
-        with self._controller_log.open("ab") as output:
-            self._controller = subprocess.Popen(
-                (*GUARD, sys.executable, "-m", "ovnbridge", *command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "POD_NAME": "c", "POD_NAMESPACE": "kube-system", "PYTHONPATH": str(ROOT)},
-            )
 
 
 async def test_the_page_tells_of_the_kubernetes_edge() -> None:
-    async with Listening() as harness:
+    async with Harness(listens=True) as harness:
         harness.pod("a", "web", "node-1")
         await harness.settle()
-        address = f"http://127.0.0.1:{harness.port}/metrics"
+        address = f"http://127.0.0.1:{harness.health_port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(address) as reply:
             page = await reply.text()
         samples = {

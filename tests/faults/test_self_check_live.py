@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 
 import aiohttp
 
 from tests.faults.harness import Harness
-from tests.faults.nursery import GUARD, ROOT
-from tests.support.ovsdb import free_port
-
-
-class Checked(Harness):
-    """The fault harness with a controller that listens."""
-
-    def start(self, *, exactly: bool = False) -> None:
-        self.port = free_port()
-        command = [
-            *("--role=controller", f"--kubeconfig={self._kubeconfig}", f"--ovn-nb-addr={self.proxies[0].remote}"),
-            *(f"--pprof-port={self.port}", "--self-check-interval=500ms"),
-        ]
-        with self._controller_log.open("ab") as output:
-            self._controller = subprocess.Popen(
-                (*GUARD, sys.executable, "-m", "ovnbridge", *command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "POD_NAME": "c", "POD_NAMESPACE": "kube-system", "PYTHONPATH": str(ROOT)},
-            )
 
 
 async def test_nothing_differs_and_everything_is_compared() -> None:
-    async with Checked() as harness:
+    async with Harness(listens=True, flags=("--self-check-interval=500ms",)) as harness:
         harness.pod("a", "web", "node-1")
         await harness.settle()
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{harness.port}") as session:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{harness.health_port}") as session:
             async with session.post("/self-check") as reply:
                 assert reply.status == 200
                 found = await reply.json()
