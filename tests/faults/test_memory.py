@@ -16,7 +16,10 @@ ROUNDS, PODS, REFUSED = 20, 1000, 60
 WARM = 12
 """Rounds until the caches of fixed size are full."""
 GROWTH = 1 << 20
-"""Bytes that the last rounds may differ by from those after the warm-up: 175 for each pod between them."""
+"""Bytes that the last rounds may be above those until the warm-up's end: 175 for each pod between them.
+
+The highest ones are compared: now and then the collector looks at everything (`observe/loop.py`) and it is 10 MiB less.
+"""
 
 
 class Memory(Estate):
@@ -47,7 +50,7 @@ class Memory(Estate):
         raise Violation("a round does not end")
 
     def resident(self) -> int:
-        """Bytes of the controller; without pages of files, which the kernel takes and gives back."""
+        """Bytes of the controller's own memory, without the pages of files that it maps."""
         lines = Path(f"/proc/{self.controller_pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
 
@@ -65,5 +68,4 @@ async def test_twenty_thousand_pods_leave_nothing_behind() -> None:
             print(f"round {number + 1}: {sizes[-1] / (1 << 20):.1f} MiB", flush=True)
         found = await harness.self_check()
         assert (found["differences"], found["drift"]) == ({}, {})
-        early, late = sorted(sizes[WARM : WARM + 3]), sorted(sizes[-3:])
-        assert late[1] - early[1] < GROWTH, [size >> 10 for size in sizes]
+        assert max(sizes[-3:]) - max(sizes[: WARM + 3]) < GROWTH, [size >> 10 for size in sizes]
