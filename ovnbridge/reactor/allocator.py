@@ -109,10 +109,8 @@ class Allocator:
         if found is None:
             self._world.put(EDITED, owner, None)
         self._world.put(STICKY, owner, found.spec.pod_type if found is not None and found.spec.pod_type else None)
-        asks = found is not None and by_hand(found)
-        self._world.put(RESERVATION, owner, True if asks else None)
-        lease = lease_value(found) if found is not None and not asks and readable(found) else None
-        self._observe(owner, lease, found is None)
+        self._world.put(RESERVATION, owner, True if found is not None and by_hand(found) else None)
+        self._observe(owner, lease_value(found) if found is not None and addressed(found) else None, found is None)
         return ip
 
     def _unedited(self, owner: str, ip: IP) -> IP:
